@@ -1,0 +1,157 @@
+"""Every knob of the experiment, and the identity of a run.
+
+A `Recipe` is everything that shapes the trained weights, a `Sweep` everything that shapes the
+measurements. A `Run` is one architecture trained in one regime from one seed by one recipe; its
+fingerprint names its files, so that a changed recipe never reuses an old checkpoint. Threads,
+device and hardware are provenance: they are recorded, and are not part of the identity.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+
+RECIPE_VERSION = 1
+"""Raise by one whenever code that shapes trained weights changes: models, data order, noise,
+optimiser. It enters every fingerprint, so that old checkpoints are then retrained, not reused."""
+
+
+@dataclass(frozen=True)
+class Regime:
+    """How a model is trained. Data, and where a method needs it, a training step of its own."""
+
+    noise: float
+    """Training-noise strength in units of the recipe's `alpha_train`; 0 trains without noise."""
+
+
+REGIMES: dict[str, Regime] = {
+    "clean": Regime(noise=0.0),
+    "noisy": Regime(noise=1.0),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What shapes the trained weights, the same for every architecture."""
+
+    dataset: str = "mnist"
+    """Name in `data.DATASETS`."""
+    epochs: int = 3
+    """Passes over the training images."""
+    batch_size: int = 128
+    """Images per optimiser step."""
+    peak_lr: float = 2e-3
+    """Largest learning rate of the one-cycle schedule (Smith and Topin, 2017), for AdamW."""
+    weight_decay: float = 0.01
+    """AdamW's decoupled weight decay (Loshchilov and Hutter, 2019)."""
+    alpha_train: float = 0.5
+    """Noise strength α of the noisy regime, relative to each weight tensor's standard deviation."""
+    train_size: int = 0
+    """Train on the first this many images; 0 = all."""
+    validation_size: int = 0
+    """Hold out the last this many training images and measure on them instead of on the test
+    set: for choosing a recipe, so that the test set is opened once, at the end."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is measured on a trained model."""
+
+    alphas: tuple[float, ...] = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.4, 2)
+    """Noise strengths α, relative to each weight tensor's standard deviation; 0 is included."""
+    draws: int = 5
+    """Noise draws for every α > 0; α = 0 is measured once."""
+    test_size: int = 0
+    """Measure on the first this many test images; 0 = all."""
+    noise_seed: int = 0
+    """Seed of the evaluation noise; other seeds give other, independent draws."""
+
+    @property
+    def settings(self) -> dict[str, int]:
+        """What two measurements must share to stand in one table (α and draw are their keys)."""
+        return {"test_size": self.test_size, "noise_seed": self.noise_seed}
+
+    @property
+    def points(self) -> list[tuple[float, int]]:
+        """Every (α, draw) to measure, draw by draw; α = 0 once, as draw 0."""
+        noisy = [(a, k) for k in range(self.draws) for a in sorted(self.alphas) if a > 0]
+        return [(0.0, 0), *noisy]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model to train and measure."""
+
+    architecture: str
+    """Name in `models.ARCHITECTURES`."""
+    regime: str
+    """Name in `REGIMES`."""
+    seed: int
+    """Seed of initial weights, batch order, training noise, dropout and evaluation draws."""
+    recipe: Recipe = field(default_factory=Recipe)
+
+    @property
+    def alpha_train(self) -> float:
+        """Training-noise strength of this run."""
+        return REGIMES[self.regime].noise * self.recipe.alpha_train
+
+    @property
+    def identity(self) -> dict:
+        """Everything that shapes the weights, as plain JSON data.
+
+        A clean run does not depend on the noisy regime's strength: its own (0) stands there.
+        """
+        recipe = asdict(replace(self.recipe, alpha_train=self.alpha_train))
+        return {
+            "architecture": self.architecture,
+            "regime": self.regime,
+            "seed": self.seed,
+            "recipe": recipe,
+            "recipe_version": RECIPE_VERSION,
+        }
+
+    @classmethod
+    def of(cls, identity: dict) -> "Run":
+        """Return the run of an identity, as kept in records and checkpoints.
+
+        Raises:
+            ValueError: if it is not an identity of this version of the program.
+        """
+        try:
+            recipe = Recipe(**identity["recipe"])
+            run = cls(identity["architecture"], identity["regime"], identity["seed"], recipe)
+            same = run.identity == identity
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not an identity of this version ({error})") from None
+        if not same:
+            raise ValueError("an identity of another recipe version")
+        return run
+
+    @property
+    def fingerprint(self) -> str:
+        """First 10 hexadecimal digits of the SHA-256 of `identity`."""
+        return digest(self.identity)[:10]
+
+    @property
+    def run_id(self) -> str:
+        """Name of this run's files, such as `mlp-clean-seed0-1a2b3c4d5e`."""
+        return f"{self.architecture}-{self.regime}-seed{self.seed}-{self.fingerprint}"
+
+    def stream_seed(self, stream: str) -> int:
+        """Return the 32-bit seed of one random stream, such as "batch order".
+
+        The regime is left out on purpose: a clean and a noisy run of one architecture and seed
+        share initial weights and batch order, so that their difference is a paired one. 32 bits,
+        because `torch.manual_seed` ignores the others on a CPU.
+        """
+        return int(digest([self.architecture, self.seed, stream])[:8], 16)
+
+
+def digest(data) -> str:
+    """Return the SHA-256 of plain JSON data, whatever the order of its keys."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def make_runs(architectures, regimes, seeds, recipe: Recipe) -> list[Run]:
+    """Return the plan's runs: every architecture × regime × seed."""
+    return [Run(a, r, s, recipe) for a in architectures for s in seeds for r in regimes]

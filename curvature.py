@@ -1,0 +1,106 @@
+"""What explains a fall: curvature of the loss and single layers. Pure functions of rows. No torch.
+
+To second order L(W + ε) = L(W) + gᵀε + ½ εᵀHε; for ε ~ N(0, (α·s)²) per tensor its mean over ε is
+L(W) + ½ α² Σ s² tr(H_ll). Pairs ±ε measure both terms apart. `rows` are those of `stats`.
+"""
+
+import numpy as np
+import pandas as pd
+
+from curves import NOT_KNOWN, Bounds
+from stats import RUN, half_width, over_seeds, t_factor
+
+
+def curvature_term(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the even and the odd part of the loss around the weights, from pairs ±ε.
+
+    even = ½[L(W+ε) + L(W−ε)] − L(W): the curvature term, ½ εᵀHε to second order;
+    odd = ½[L(W+ε) − L(W−ε)]: the linear term, gᵀε to second order.
+
+    Returns:
+        A row per run and α > 0, over its pairs (draws that have both signs): pairs, even, odd,
+        and even_half, odd_half (95% t-intervals over the pairs, the independent units). Losses
+        are means over the images, in nats. Empty where no −ε was measured.
+    """
+    rows = rows.assign(loss=rows.loss / rows.total)
+    key = [*RUN, "alpha", "draw"]
+    plus, minus = (rows.loc[rows.sign == s, [*key, "loss"]] for s in (1, -1))
+    start = plus.loc[plus.alpha == 0, [*RUN, "loss"]]
+    pairs = plus.merge(minus, on=key, suffixes=("", "_minus"))
+    pairs = pairs.merge(start, on=RUN, suffixes=("", "_start")).sort_values(key)
+    pairs["even"] = (pairs.loss + pairs.loss_minus) / 2 - pairs.loss_start
+    pairs["odd"] = (pairs.loss - pairs.loss_minus) / 2
+    groups = pairs.groupby([*RUN, "alpha"], observed=True)
+    out = groups.agg(pairs=("draw", "size"), even=("even", "mean"), odd=("odd", "mean"))
+    for name in ("even", "odd"):
+        sd = groups[name].std()
+        out[f"{name}_half"] = t_factor(out.pairs) * sd / np.sqrt(out.pairs)
+    return out.reset_index()
+
+
+def curvature_over_seeds(terms: pd.DataFrame) -> pd.DataFrame:
+    """Return `stats.over_seeds` of the curvature term, per architecture, regime and α."""
+    return over_seeds(terms, "even").reset_index()
+
+
+def validity_radius(alpha, prediction, measurement, low: float = 0.5, high: float = 2.0) -> Bounds:
+    """Return the first α at which prediction / measurement leaves [low, high], as bounds.
+
+    Not left: (largest α, inf). A measurement that is not finite or not positive is outside.
+
+    Args:
+        alpha, prediction, measurement: (k,) each, in any order.
+        low, high: the ratios that still count as agreement.
+    """
+    order = np.argsort(np.asarray(alpha, float))
+    alpha, prediction, measurement = (
+        np.asarray(x, float)[order] for x in (alpha, prediction, measurement)
+    )
+    if not len(alpha):
+        return NOT_KNOWN
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = prediction / measurement
+    outside = np.flatnonzero(~((ratio >= low) & (ratio <= high)))
+    if not len(outside):
+        return float(alpha[-1]), float("inf")
+    return (float(alpha[outside[0]]),) * 2
+
+
+def by_layer(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return what noise in each parameter tensor alone does to one model.
+
+    Args:
+        rows: a row per measurement of one checkpoint: parameter (its name; "" for all of them
+            together), alpha, draw, correct, total, loss (summed); α = 0 once, under "".
+
+    Returns:
+        A row per α and parameter: draws, loss (mean increase, nats), loss_half, drop (of accuracy),
+        drop_half; and a row per α: draws, layers (the sum of the increases), whole, residual
+        (layers − whole, zero to second order in expectation), residual_half. Intervals are 95%
+        t-intervals over draws, which all parameters share.
+    """
+    rows = rows.assign(loss=rows.loss / rows.total, accuracy=rows.correct / rows.total)
+    start = rows[rows.alpha == 0].iloc[0]
+    rows = rows[rows.alpha > 0].sort_values(["alpha", "parameter", "draw"])
+    rows = rows.assign(loss=rows.loss - start.loss, drop=start.accuracy - rows.accuracy)
+    floor = 1 / start.total
+
+    groups = rows.groupby(["alpha", "parameter"], sort=False)
+    table = groups.agg(
+        draws=("draw", "size"),
+        loss=("loss", "mean"),
+        loss_half=("loss", half_width),
+        drop=("drop", "mean"),
+        drop_half=("drop", lambda x: half_width(x, floor)),
+    )
+    wide = rows.pivot(index=["alpha", "draw"], columns="parameter", values="loss").dropna()
+    sums = pd.DataFrame({"layers": wide.drop(columns="").sum(axis=1), "whole": wide[""]})
+    sums["residual"] = sums.layers - sums.whole
+    total = sums.groupby("alpha").agg(
+        draws=("whole", "size"),
+        layers=("layers", "mean"),
+        whole=("whole", "mean"),
+        residual=("residual", "mean"),
+        residual_half=("residual", half_width),
+    )
+    return table.reset_index(), total.reset_index()

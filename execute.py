@@ -1,0 +1,176 @@
+"""One run from start to finish: train it or load it, measure what is missing, keep both.
+
+Whatever is there is used and nothing finished is done twice: a complete record ends the run at
+once, a checkpoint spares the training, a resume file spares the epochs done.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import checkpoints
+import data
+import records
+from config import Run, Sweep
+from evaluate import sweep as measure_points
+from files import Damaged, Foreign, set_aside
+from train import initial_model, train
+
+SAVE_EVERY = 2.0  # seconds between writes of a record while it is being measured
+
+Tell = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where things are kept."""
+
+    data: Path
+    checkpoints: Path
+    results: Path
+
+    def record(self, run: Run) -> Path:
+        """Return where the record of `run` is kept."""
+        return self.results / "runs" / f"{run.run_id}.json"
+
+
+def load_dataset(run: Run, sweep: Sweep, folder: Path) -> data.Dataset:
+    """Return the images that `run` trains on and is measured on.
+
+    With a `validation_size` the test part is held-out training images and the test set is not
+    used. The sizes then cut each part to its first images.
+    """
+    recipe = run.recipe
+    dataset = data.load(recipe.dataset, folder)
+    if recipe.validation_size:
+        dataset = data.split_validation(dataset, recipe.validation_size)
+    n, m = recipe.train_size or None, sweep.test_size or None
+    return replace(
+        dataset,
+        train_images=dataset.train_images[:n],
+        train_labels=dataset.train_labels[:n],
+        test_images=dataset.test_images[:m],
+        test_labels=dataset.test_labels[:m],
+    )
+
+
+def checked(load: Callable, path: Path, *args, tell: Tell):
+    """Return `load(path, *args)`, or None where there is no good file.
+
+    A damaged file is set aside as `.corrupt`; a foreign one stops the run, because going on would
+    overwrite it.
+    """
+    try:
+        return load(path, *args)
+    except FileNotFoundError:
+        return None
+    except Damaged as error:
+        tell("note", text=f"{error}; set aside as {set_aside(path).name}")
+        return None
+    except Foreign as error:
+        raise Foreign(f"{error}; move it away to go on") from None
+
+
+def execute(
+    run: Run,
+    sweep: Sweep,
+    folders: Folders,
+    device: torch.device,
+    provenance: dict,
+    tell: Tell = lambda kind, **facts: None,
+) -> None:
+    """Bring a run to a complete record.
+
+    Args:
+        run, sweep: what is asked for.
+        folders: where its files are.
+        device: where to compute.
+        provenance: facts of the machine and the versions, kept with the results.
+        tell: called with a kind and facts as the work proceeds: "note" (text), "epoch" (epoch,
+            loss, seconds), "point" (done, of).
+
+    Raises:
+        train.Diverged, files.Foreign, records.Conflict, data.DataError, OSError.
+    """
+    record_path = folders.record(run)
+    record = checked(records.load, record_path, tell=tell)
+    missing = records.missing(record, sweep)
+    if not missing:
+        return
+    dataset = load_dataset(run, sweep, folders.data)
+    model, trained = trained_model(run, dataset, folders, device, provenance, tell)
+    weights = checkpoints.content_digest(model.state_dict())
+    measuring = {**provenance, "seconds": 0.0}
+    facts = {"training": trained["provenance"], "measuring": measuring}
+    if record is None:
+        record = records.new(run, weights, trained["history"], facts)
+    elif record["weights"] != weights:
+        checkpoint = checkpoints.final_path(folders.checkpoints, run)
+        raise records.Conflict(
+            f"{record_path}: measured on other weights than {checkpoint} holds; bring the "
+            "checkpoint that it was measured on, or move the record away"
+        )
+    images, labels = dataset.test_images.to(device), dataset.test_labels.to(device)
+    before = measuring_seconds(record)
+    started = saved = time.monotonic()
+    fresh = []
+    rows = measure_points(model, images, labels, missing, sweep.noise_seed, run.seed)
+    for done, row in enumerate(rows, start=1):
+        fresh.append(row)
+        now = time.monotonic()
+        if done == len(missing) or now - saved > SAVE_EVERY:
+            measuring = {**provenance, "seconds": round(before + now - started, 2)}
+            record = {**record, "provenance": {**record["provenance"], "measuring": measuring}}
+            record = records.save(record_path, records.add(record, sweep.settings, fresh))
+            saved, fresh = now, []
+        tell("point", done=done, of=len(missing))
+
+
+def measuring_seconds(record: records.Record) -> float:
+    """Return how long the measurements of a record have taken so far."""
+    return record["provenance"].get("measuring", {}).get("seconds", 0.0)
+
+
+def trained_model(
+    run: Run,
+    dataset: data.Dataset,
+    folders: Folders,
+    device: torch.device,
+    provenance: dict,
+    tell: Tell = lambda kind, **facts: None,
+) -> tuple[nn.Module, dict]:
+    """Return the trained model of `run` and its checkpoint, from disk or by training it."""
+    final = checkpoints.final_path(folders.checkpoints, run)
+    content = checked(checkpoints.load, final, run, tell=tell)
+    if content is None:
+        resume = checkpoints.resume_path(folders.checkpoints, run)
+        state = checked(checkpoints.load, resume, run, tell=tell)
+        seconds = list(state["provenance"]["epoch_seconds"]) if state else []
+        if state:
+            tell("note", text=f"going on after epoch {state['epoch']}")
+        started = time.monotonic()
+
+        def after_epoch(state: dict) -> None:
+            nonlocal started
+            seconds.append(round(time.monotonic() - started, 3))
+            facts = {**provenance, "epoch_seconds": list(seconds)}
+            if state["epoch"] < run.recipe.epochs:
+                checkpoints.save(resume, run, {**state, "provenance": facts})
+            tell("epoch", epoch=state["epoch"], loss=state["history"][-1], seconds=seconds[-1])
+            started = time.monotonic()
+
+        model, history = train(run, dataset, device, state, after_epoch)
+        # Another process may have finished the same run meanwhile: its weights stand.
+        content = checked(checkpoints.load, final, run, tell=tell)
+        if content is None:
+            facts = {**provenance, "epoch_seconds": seconds}
+            content = checkpoints.finished(model, history, facts)
+            checkpoints.save(final, run, content)
+        resume.unlink(missing_ok=True)
+    model = initial_model(run)
+    model.load_state_dict(content["model"])
+    return model.to(device).eval(), content

@@ -1,0 +1,414 @@
+"""Gaussian noise on the weights of any PyTorch model, relative to each tensor's spread.
+
+    with weight_noise(model, alpha=0.1, generator=generator):
+        loss_fn(model(x), y).backward()  # forward and backward at W + ε
+    optimizer.step()  # at W, which is back bit for bit
+
+**α** is dimensionless. A weight tensor W becomes W + ε with ε = α·s·z: z is unit Gaussian noise,
+independent per element, and s the standard deviation of the clean W over the whole tensor
+(population form). So `std(ε) = α·std(W)`, whatever the scale of W.
+
+**Noisy** are the matrices and kernels that multiply activations: of `Linear`, `Bilinear`, every
+convolution, recurrent layers and cells, and attention's projections. **Clean** are biases,
+parameters of normalisation layers, embeddings and PReLU slopes. A reparametrised weight is
+perturbed as it is stored, before its parametrisation: `parametrizations.*.original`, `weight_orig`
+(spectral norm, pruning), and weight norm's direction `v`; weight norm's magnitude `g` is clean,
+because it is a scale per channel, as in a normalisation layer.
+
+This file imports nothing but PyTorch and NumPy: copy it into any project.
+"""
+
+import hashlib
+import math
+import threading
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+_MATRIX_OWNERS = (
+    ((nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd), "weight"),
+    ((nn.RNNBase, nn.RNNCellBase), "weight_*"),
+    ((nn.MultiheadAttention,), "*_proj_weight"),
+)
+_BIAS_OWNERS = tuple(cls for classes, _ in _MATRIX_OWNERS for cls in classes)
+_CLEAN_OWNERS = (
+    *(nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm),
+    *(nn.Embedding, nn.EmbeddingBag, nn.PReLU),
+)
+_TORCHVISION_CLEAN = (
+    *("class_token", "pos_embedding", "relative_position_bias_table"),
+    *("logit_scale", "layer_scale"),
+)
+_ALIGN = 64  # elements: each tensor in a buffer starts where vector units and tensor cores like it
+
+
+class ParameterError(ValueError):
+    """A parameter that is neither known to be noisy nor clean, or is declared wrongly."""
+
+
+def noisy_parameters(
+    model: nn.Module, noisy: Iterable[str] = (), clean: Iterable[str] = ()
+) -> dict[str, nn.Parameter]:
+    """The parameters of `model` that carry noise, by their names in `model.named_parameters()`.
+
+    Every parameter is noisy or clean by what its owning module is (see the top of this file). The
+    raw parameters of torchvision's classifiers (class tokens, position embeddings and tables,
+    layer and logit scales) are known to be clean. Patterns (`fnmatch`, on full names) declare any
+    other, and overrule: `clean=["head.weight"]`, `noisy=["*.lora_?"]`. A parameter that is shared
+    appears once, and is noisy if any of its uses is.
+
+    Raises:
+        ParameterError: a parameter of unknown use, one matched by both a noisy and a clean
+            pattern, a pattern that matches nothing, an uninitialised (lazy) parameter, or a noisy
+            one that does not hold real floating-point numbers.
+    """
+    names: dict[nn.Parameter, list[str]] = {}
+    uses: dict[nn.Parameter, set[str]] = {}
+    modules = dict(model.named_modules())
+    for prefix, module in modules.items():
+        for attribute, parameter in module._parameters.items():
+            if parameter is None:
+                continue
+            names.setdefault(parameter, []).append(f"{prefix}.{attribute}".lstrip("."))
+            uses.setdefault(parameter, set()).add(_use(modules, prefix, attribute))
+    declared_noisy, declared_clean = _matches(names, noisy), _matches(names, clean)
+
+    found, unknown = {}, []
+    for parameter, (name, *_) in names.items():
+        if parameter in declared_noisy and parameter in declared_clean:
+            raise ParameterError(f"{name!r} matches both a noisy and a clean pattern")
+        if nn.parameter.is_lazy(parameter):
+            raise ParameterError(f"{name!r} has no values yet: run one batch through the model")
+        if parameter in declared_clean:
+            continue
+        if parameter in declared_noisy or "noisy" in uses[parameter]:
+            if not parameter.is_floating_point():
+                raise ParameterError(f"{name!r} is {parameter.dtype}: noise is for real floats")
+            found[name] = parameter
+        elif "unknown" in uses[parameter]:
+            unknown.append(name)
+    if unknown:
+        raise ParameterError(
+            f"is noise meant for {', '.join(map(repr, unknown))}? These are raw parameters of "
+            "unknown use: declare each by a name pattern in noisy= or clean="
+        )
+    return found
+
+
+def _matches(names: dict[nn.Parameter, list[str]], patterns: Iterable[str]) -> set[nn.Parameter]:
+    """The parameters of which a name matches a pattern; a pattern without any is an error."""
+    matched = set()
+    for pattern in _tuple(patterns):
+        hits = {p for p, known in names.items() if any(fnmatchcase(n, pattern) for n in known)}
+        if not hits:
+            raise ParameterError(f"pattern {pattern!r} matches no parameter of the model")
+        matched |= hits
+    return matched
+
+
+def _tuple(patterns: Iterable[str]) -> tuple[str, ...]:
+    return (patterns,) if isinstance(patterns, str) else tuple(patterns)
+
+
+def _use(modules: dict[str, nn.Module], prefix: str, attribute: str) -> str:
+    """What the parameter `prefix.attribute` is to its module: "noisy", "clean" or "unknown"."""
+    owner = modules[prefix]
+    if isinstance(owner, nn.utils.parametrize.ParametrizationList):
+        path, _, parametrised = f".{prefix}".rpartition(".parametrizations.")
+        weight_norm = type(owner[0]).__name__ == "_WeightNorm"
+        if weight_norm and attribute == "original0":  # the magnitudes g
+            return "clean"
+        if attribute != ("original1" if weight_norm else "original"):
+            return "unknown"
+        owner, attribute = modules.get(path.lstrip(".")), parametrised
+    elif attribute.endswith("_g") and f"{attribute[:-2]}_v" in owner._parameters:
+        return "clean"
+    elif attribute.endswith("_v") and f"{attribute[:-2]}_g" in owner._parameters:
+        attribute = attribute.removesuffix("_v")
+    attribute = attribute.removesuffix("_orig")
+
+    if any(isinstance(owner, c) and fnmatchcase(attribute, name) for c, name in _MATRIX_OWNERS):
+        return "noisy"
+    if isinstance(owner, _BIAS_OWNERS) and "bias" in attribute:
+        return "clean"
+    if isinstance(owner, _CLEAN_OWNERS) and attribute in ("weight", "bias"):
+        return "clean"
+    from_torchvision = any(c.__module__.startswith("torchvision.") for c in type(owner).__mro__)
+    return "clean" if from_torchvision and attribute in _TORCHVISION_CLEAN else "unknown"
+
+
+def relative_std(w: Tensor) -> Tensor:
+    """The scale s of `w`: its population standard deviation, 0-d, on its device, at least float32.
+
+    PyTorch computes it by Welford's method, so nothing cancels at a large mean, and a constant or
+    one-element tensor gives 0.
+    """
+    w = w.to(torch.promote_types(w.dtype, torch.float32))
+    return w.std(correction=0) if w.numel() else w.new_zeros(())
+
+
+def unit_noise(
+    parameters: Mapping[str, Tensor], noise_seed: int, run_seed: int, draw: int
+) -> dict[str, Tensor]:
+    """Evaluation draw `draw`: for each name, unit noise of that parameter's shape (float32, CPU).
+
+    Tensor `name` depends on (`noise_seed`, `run_seed`, `draw`, `name`) and its size alone, not on
+    the other tensors, their order, the device, the memory format or earlier draws. The key of
+    NumPy's Philox is the first 128 bits (little-endian) of the SHA-256 of the ASCII text
+    "noise_seed/run_seed/draw/name"; its `standard_normal` fills the tensor in C order, in float64,
+    rounded to float32: in float64 the last bits, in which mathematical libraries differ between
+    machines, do not survive the rounding.
+    """
+    draws = {}
+    for name, parameter in parameters.items():
+        text = f"{int(noise_seed)}/{int(run_seed)}/{int(draw)}/{name}"
+        key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
+        normals = np.random.Generator(np.random.Philox(key=key)).standard_normal(parameter.shape)
+        draws[name] = torch.from_numpy(np.asarray(normals, dtype=np.float32))
+    return draws
+
+
+@contextmanager
+def weight_noise(
+    model: nn.Module,
+    alpha: float,
+    generator: torch.Generator | None = None,
+    *,
+    unit: Mapping[str, Tensor] | None = None,
+    sign: int = 1,
+    noisy: Iterable[str] = (),
+    clean: Iterable[str] = (),
+) -> Iterator[None]:
+    """Within this context the noisy parameters of `model` hold W + ε; see `WeightNoise`."""
+    with WeightNoise(model, noisy, clean)(alpha, generator, unit=unit, sign=sign):
+        yield
+
+
+class WeightNoise:
+    """Weight noise for one model, with buffers that are kept from batch to batch.
+
+    `noisy` and `clean` are those of `noisy_parameters`, which is asked again at every use, so the
+    model may be moved, cast or given other parameters in between. The cost in memory is one copy
+    of the noisy weights (and, for other types than float32, passing float32 noise).
+    """
+
+    def __init__(self, model: nn.Module, noisy: Iterable[str] = (), clean: Iterable[str] = ()):
+        self.model = model
+        self.patterns = _tuple(noisy), _tuple(clean)
+        self._room: _Room | None = None  # None also while in use: a nested context makes its own
+        noisy_parameters(model, *self.patterns)  # raise now rather than in the first batch
+
+    @contextmanager
+    def __call__(
+        self,
+        alpha: float,
+        generator: torch.Generator | None = None,
+        *,
+        unit: Mapping[str, Tensor] | None = None,
+        sign: int = 1,
+    ) -> Iterator[None]:
+        """Within this context the model's own noisy parameters hold W + sign·α·s·z.
+
+        z is drawn from `generator` (default: PyTorch's global one), float32, one call per device
+        and dtype, in the order of `noisy_parameters` and of memory. Or it is `unit`, as from
+        `unit_noise`: tensors by parameter name; parameters without a name there stay clean.
+        `sign=-1` mirrors a draw. α = 0 changes nothing and takes nothing from the generator.
+
+        On leaving, also by an exception, the clean tensors are put back: bit-exact. Buffers, such
+        as running statistics, are the model's own. Run the backward pass inside the context and
+        the optimizer outside. Nested contexts add their noises, each relative to the clean W.
+
+        Raises:
+            ValueError: α is negative, infinite or NaN; `sign` is not ±1; `unit` has a wrong name or
+                shape, or comes with a generator. `ParameterError` as in `noisy_parameters`.
+            RuntimeError: another thread has the model in such a context. On leaving: a noisy
+                parameter was changed inside, by an optimizer for example, and the change is lost.
+                And autograd's own, for a backward pass of a graph from other weights.
+        """
+        if not (math.isfinite(alpha) and alpha >= 0):
+            raise ValueError(f"alpha must be a finite number >= 0, not {alpha!r}")
+        if sign not in (1, -1):
+            raise ValueError(f"sign must be 1 or -1, not {sign!r}")
+        if unit is not None and generator is not None:
+            raise ValueError("give a generator or unit noise, not both")
+        parameters = noisy_parameters(self.model, *self.patterns)
+        _check_unit(unit or {}, parameters)
+        with _hold(parameters.values()):
+            if alpha == 0:
+                yield
+                return
+            room, self._room = self._room, None
+            if room is None or room.layout != _layout(parameters):
+                room = _Room(parameters)
+            try:
+                noise = room.draw(generator) if unit is None else unit
+                with _swapped(_perturb(parameters, noise, sign * alpha, room.values)):
+                    yield
+            finally:
+                self._room = room
+
+
+@torch.inference_mode(False)
+def _perturb(
+    parameters: Mapping[str, nn.Parameter],
+    noise: Mapping[str, Tensor],
+    strength: float,
+    room: Mapping[str, Tensor],
+) -> dict[str, tuple[nn.Parameter, Tensor]]:
+    """Write W + strength·s·z to its room for each z in `noise`: name → (parameter, noisy value)."""
+    for name, z in noise.items():
+        p = parameters[name]
+        s = relative_std(_held[id(p)].clean)
+        # One pass over memory; the sum is rounded to W's dtype once. z may lie in the room itself.
+        torch.addcmul(p.data, z.to(p.device), s, value=strength, out=room[name])
+    return {name: (parameters[name], room[name]) for name in noise}
+
+
+class _Room:
+    """Where noisy values go: a flat tensor per device and dtype, in it a view per parameter.
+
+    Fresh tensors instead, batch after batch, would cost more in page faults than the noise itself.
+    """
+
+    @torch.inference_mode(False)  # normal tensors, whatever the mode of the first caller
+    def __init__(self, parameters: Mapping[str, nn.Parameter]):
+        self.layout = _layout(parameters)
+        self.values: dict[str, Tensor] = {}
+        self._flats: list[tuple[Tensor, list[str]]] = []
+        for device, dtype in dict.fromkeys((p.device, p.dtype) for p in parameters.values()):
+            names = [n for n, p in parameters.items() if (p.device, p.dtype) == (device, dtype)]
+            sizes = [-(-parameters[n].numel() // _ALIGN) * _ALIGN for n in names]
+            flat = torch.empty(sum(sizes), device=device, dtype=dtype)
+            for name, part in zip(names, flat.split(sizes), strict=True):
+                like = torch.empty_like(parameters[name], device="meta")  # strides: channels_last
+                self.values[name] = part.as_strided(like.shape, like.stride())
+            self._flats.append((flat, names))
+
+    @torch.inference_mode(False)
+    def draw(self, generator: torch.Generator | None) -> dict[str, Tensor]:
+        """Unit noise in float32 for every parameter: in the room itself where that is float32."""
+        noise = {}
+        for flat, names in self._flats:
+            z = flat if flat.dtype == torch.float32 else torch.empty_like(flat, dtype=torch.float32)
+            if generator is None or generator.device.type == z.device.type:
+                z.normal_(generator=generator)
+            else:  # a generator on the CPU for weights on a GPU
+                z.copy_(torch.empty(z.shape, device=generator.device).normal_(generator=generator))
+            for name in names:
+                view = self.values[name]
+                noise[name] = z.as_strided(view.shape, view.stride(), view.storage_offset())
+        return noise
+
+
+def _layout(parameters: Mapping[str, Tensor]) -> list[tuple]:
+    return [(n, p.shape, p.stride(), p.dtype, p.device) for n, p in parameters.items()]
+
+
+def _check_unit(unit: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> None:
+    for name, z in unit.items():
+        if name not in parameters:
+            raise ValueError(f"unit noise for {name!r}, which is not a noisy parameter")
+        if z.shape != parameters[name].shape:
+            shapes = f"{tuple(z.shape)}, not {tuple(parameters[name].shape)}"
+            raise ValueError(f"unit noise for {name!r} has shape {shapes}")
+
+
+@dataclass
+class _Held:
+    """What is known of a parameter while contexts hold it."""
+
+    thread: int
+    clean: Tensor  # its value outside all contexts
+    contexts: int = 0  # how many, nested, hold it
+    version: int = 0  # autograd's count of changes in place, as the contexts left it
+
+
+_held: dict[int, _Held] = {}  # by id(parameter)
+_lock = threading.Lock()
+
+
+@contextmanager
+def _hold(parameters: Collection[nn.Parameter]) -> Iterator[None]:
+    """Claim the parameters for this thread; RuntimeError where another thread has one of them."""
+    thread = threading.get_ident()
+    with _lock:
+        if any(_held[id(p)].thread != thread for p in parameters if id(p) in _held):
+            raise RuntimeError("another thread has this model in a weight_noise context")
+        for p in parameters:
+            _held.setdefault(id(p), _Held(thread, p.data)).contexts += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            for p in parameters:
+                _held[id(p)].contexts -= 1
+                if _held[id(p)].contexts == 0:
+                    del _held[id(p)]
+
+
+@contextmanager
+def _swapped(targets: Mapping[str, tuple[nn.Parameter, Tensor]]) -> Iterator[None]:
+    """Let each parameter hold its noisy value; then, again, the very tensor it held before."""
+    before = [(p, p.data) for p, _ in targets.values()]
+    try:
+        _install(targets.values())
+        yield
+        changed = [name for name, (p, value) in targets.items() if _was_changed(p, value)]
+    finally:
+        _install(before)
+    if changed:
+        raise RuntimeError(
+            f"{', '.join(changed)} changed within weight_noise, and the change is lost: the clean "
+            "weights are back. Step the optimizer, load or cast weights outside the context"
+        )
+
+
+@torch.inference_mode(False)
+def _install(values: Iterable[tuple[nn.Parameter, Tensor]]) -> None:
+    for p, value in values:
+        p.data = value
+        held = _held[id(p)]
+        if not held.clean.is_inference():  # inference tensors have no version, and are in no graph
+            # A graph made with the weights that were here until now must not be differentiated.
+            torch.autograd.graph.increment_version(p)
+            held.version = p._version
+    torch.clear_autocast_cache()  # it may hold half-precision copies of those weights
+
+
+def _was_changed(p: nn.Parameter, value: Tensor) -> bool:
+    if p.data_ptr() == value.data_ptr():
+        held = _held[id(p)]
+        return not held.clean.is_inference() and p._version != held.version
+    # Moved: by cuDNN's flatten_parameters(), which keeps the values, or by an assignment to .data
+    kind = (p.shape, p.dtype, p.device) == (value.shape, value.dtype, value.device)
+    return not (kind and torch.equal(p.data, value))
+
+
+def _check() -> bool:
+    """Put noise on a small model and take it off; print what was measured."""
+    model = nn.Sequential(nn.Conv2d(3, 64, 3), nn.BatchNorm2d(64), nn.Flatten(), nn.Linear(256, 99))
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    noisy = noisy_parameters(model)
+    share = sum(p.numel() for p in noisy.values()) / sum(p.numel() for p in model.parameters())
+    print(f"noisy: {', '.join(noisy)} ({share:.1%} of the parameters)")
+    ok = list(noisy) == ["0.weight", "3.weight"]
+    with weight_noise(model, 0.1, torch.Generator().manual_seed(0)):
+        for name, p in model.named_parameters():
+            ratio = ((p - before[name]).std() / before[name].std()).item() if name in noisy else 0.0
+            if name in noisy:
+                print(f"{name}: std(noise) / std(W) = {ratio:.4f} at alpha = 0.1")
+                ok &= abs(ratio - 0.1) < 0.01
+            else:
+                ok &= torch.equal(p, before[name])
+    return ok and all(torch.equal(p, before[name]) for name, p in model.named_parameters())
+
+
+if __name__ == "__main__":
+    passed = _check()
+    print(f"noise.py: apply/remove {'ok' if passed else 'FAILED'}")
+    raise SystemExit(not passed)

@@ -1,0 +1,109 @@
+"""What was asked for: the plan, kept beside the records so that a bare report knows its target."""
+
+import dataclasses
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from config import REGIMES, Recipe, Run, Sweep, make_runs
+from files import Damaged, write_whole
+from records import Record
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every architecture × regime × seed of one recipe, and what to measure on each."""
+
+    architectures: tuple[str, ...]
+    regimes: tuple[str, ...]
+    seeds: tuple[int, ...]
+    recipe: Recipe
+    sweep: Sweep
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs, architecture by architecture; clean and noisy of a seed side by side."""
+        return make_runs(self.architectures, self.regimes, self.seeds, self.recipe)
+
+    def joined(self, other: "Plan") -> "Plan":
+        """Return this plan with the runs and points of an earlier one, if recipe and test agree.
+
+        A run of `mlp` adds to the plan that `cnn` is already in; another recipe replaces it.
+        """
+        if (other.recipe, other.sweep.settings) != (self.recipe, self.sweep.settings):
+            return self
+
+        def union(a: tuple, b: tuple) -> tuple:
+            return tuple(dict.fromkeys((*a, *b)))
+
+        alphas = tuple(sorted({*self.sweep.alphas, *other.sweep.alphas}))
+        draws = max(self.sweep.draws, other.sweep.draws)
+        return replace(
+            self,
+            architectures=union(other.architectures, self.architectures),
+            regimes=union(other.regimes, self.regimes),
+            seeds=tuple(sorted({*self.seeds, *other.seeds})),
+            sweep=replace(self.sweep, alphas=alphas, draws=draws),
+        )
+
+    def select(self, records: list[Record]) -> tuple[list[Record], list[str]]:
+        """Divide records into those of this plan's recipe and messages about the others.
+
+        Records of the recipe count whether or not this plan asks for their architecture or seed:
+        tables hold every run of the recipe.
+        """
+        chosen, left_out = [], []
+        for record in records:
+            who = record["identity"]
+            if who["regime"] in REGIMES:
+                run = Run(who["architecture"], who["regime"], who["seed"], self.recipe)
+                if run.identity == who:
+                    chosen.append(record)
+                    continue
+            left_out.append(f"{record['run_id']}: another recipe ({self.difference(who)})")
+        return chosen, left_out
+
+    def difference(self, identity: dict) -> str:
+        """Return in words how a run's identity departs from this plan's recipe."""
+        regime = identity["regime"]
+        if regime not in REGIMES:
+            return f"regime {regime!r} is not known here"
+        mine = Run(identity["architecture"], regime, identity["seed"], self.recipe).identity
+        changes = [
+            f"{name} {identity['recipe'].get(name)!r}, asked {mine['recipe'].get(name)!r}"
+            for name in sorted({*mine["recipe"], *identity["recipe"]})
+            if identity["recipe"].get(name) != mine["recipe"].get(name)
+        ]
+        if identity["recipe_version"] != mine["recipe_version"]:
+            changes.append(f"version {identity['recipe_version']}, now {mine['recipe_version']}")
+        return "; ".join(changes) or "other fields"
+
+
+def path(results_dir: Path) -> Path:
+    """Return where the plan of a results folder is kept."""
+    return results_dir / "plan.json"
+
+
+def save(results_dir: Path, plan: Plan) -> None:
+    """Write the plan whole."""
+    write_whole(path(results_dir), (json.dumps(asdict(plan), indent=1) + "\n").encode())
+
+
+def load(results_dir: Path) -> Plan:
+    """Read the plan of a results folder.
+
+    Raises:
+        FileNotFoundError: if the folder has none.
+        Damaged: if it is not a plan of this version.
+    """
+    text = path(results_dir).read_bytes()
+    try:
+        body = json.loads(text)
+        lists = {k: tuple(body[k]) for k in ("architectures", "regimes", "seeds")}
+        sweep = {**body["sweep"], "alphas": tuple(body["sweep"]["alphas"])}
+        fields = {f.name for f in dataclasses.fields(Plan)}
+        if set(body) != fields:
+            raise ValueError(f"keys are not {sorted(fields)}")
+        return Plan(**lists, recipe=Recipe(**body["recipe"]), sweep=Sweep(**sweep))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise Damaged(f"{path(results_dir)}: not a plan of this version ({error})") from None

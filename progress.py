@@ -1,0 +1,70 @@
+"""Progress of many runs: one bar with time left on a terminal, one flushed line each elsewhere."""
+
+import sys
+import time
+
+from tqdm import tqdm
+
+from config import Run, Sweep
+
+
+class Progress:
+    """A callback for `pool.run_jobs`, and a context that ends the bar.
+
+    Args:
+        costs: the runs to come and the expected cost of each, in any unit.
+        sweep: what is measured on each; training counts for what is not measuring.
+    """
+
+    def __init__(self, costs: dict[Run, float], sweep: Sweep, terminal: bool | None = None):
+        self.costs = costs
+        self.done: dict[Run, float] = dict.fromkeys(costs, 0.0)  # share done, 0 to 1
+        self.began: dict[Run, float] = {}
+        self.finished = 0
+        terminal = sys.stderr.isatty() if terminal is None else terminal
+        self.bar = None
+        if terminal and costs:
+            layout = "{percentage:3.0f}%|{bar}| {elapsed} so far, {remaining} left{postfix}"
+            self.bar = tqdm(total=sum(costs.values()), bar_format=layout, smoothing=0.05)
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def __call__(self, run: Run, kind: str, facts: dict) -> None:
+        """Take note of an event of `execute.execute` or `pool.run_jobs`."""
+        if kind == "started":
+            self.began[run] = time.monotonic()
+        elif kind == "epoch":
+            epoch, of = facts["epoch"], run.recipe.epochs
+            self.say(run, f"epoch {epoch}/{of}, loss {facts['loss']:.4f}, {facts['seconds']:.1f} s")
+            self.advance(run, 0.6 * epoch / of)
+        elif kind == "point":
+            self.advance(run, 0.6 + 0.4 * facts["done"] / facts["of"])
+        elif kind == "note":
+            self.say(run, facts["text"])
+        elif kind in ("done", "failed"):
+            self.finished += 1
+            self.advance(run, 1.0)
+            seconds = time.monotonic() - self.began[run]
+            word = "done" if kind == "done" else f"FAILED ({facts['reason']})"
+            self.say(
+                run, f"{word} after {seconds:.0f} s; {self.finished} of {len(self.costs)} runs"
+            )
+
+    def advance(self, run: Run, share: float) -> None:
+        """Note that `share` of a run is done."""
+        step, self.done[run] = share - self.done[run], max(share, self.done[run])
+        if self.bar is not None:
+            self.bar.update(max(0.0, step) * self.costs[run])
+
+    def say(self, run: Run, text: str) -> None:
+        """Print one line about a run."""
+        line = f"{time.strftime('%H:%M:%S')} {run.architecture}-{run.regime}-seed{run.seed}: {text}"
+        if self.bar is not None:
+            self.bar.write(line)
+        else:
+            print(line, flush=True)

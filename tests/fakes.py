@@ -1,0 +1,55 @@
+"""A results folder with made-up but realistic numbers, for tests that train nothing."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+import plan as plans
+import records
+from config import Recipe, Sweep
+from plan import Plan
+
+BREAK = {"mlp": 1.6, "cnn": 1.2, "resnet18": 0.9, "vit": 0.7}
+"""α at which the fake clean models fall halfway to chance."""
+PROVENANCE = {"torch": "2.14.1", "device": "cpu", "hardware": "2-core CPU", "threads": 1}
+
+
+def make_plan(
+    architectures=("mlp", "cnn"), regimes=("clean", "noisy"), seeds=(0, 1, 2), **sweep
+) -> Plan:
+    """Return a plan of the default recipe and sweep, but for what is given."""
+    return Plan(architectures, regimes, seeds, Recipe(), Sweep(**sweep))
+
+
+def measure(run, points, settings, gain=1.5, total=10_000) -> list[list]:
+    """Return rows that fall smoothly from 0.98 to 0.1, with a spread over seeds and draws."""
+    half = BREAK.get(run.architecture, 1.0) * (gain if run.regime == "noisy" else 1.0)
+    seed = np.random.default_rng([run.seed, settings["noise_seed"]]).normal()
+    rows = []
+    for alpha, draw, sign in points:
+        stream = np.random.default_rng([run.seed, draw, sign + 1, int(1000 * alpha)])
+        fall = 1 / (1 + (alpha / half) ** -4) if alpha else 0.0
+        accuracy = 0.1 + (0.88 + 0.001 * seed) * (1 - fall) + 0.02 * fall * stream.normal()
+        correct = int(stream.binomial(total, np.clip(accuracy, 0, 1)))
+        rows.append([float(alpha), draw, sign, correct, total, float(total * (0.05 + 3 * fall))])
+    return rows
+
+
+def make_results(folder: Path, plan: Plan, keep=lambda run, point: True, gain=1.5) -> Path:
+    """Write a plan and a record for each of its runs that has a measurement kept by `keep`."""
+    plans.save(folder, plan)
+    for run in plan.runs:
+        points = [(a, k, 1) for a, k in plan.sweep.points]
+        points = [p for p in points if keep(run, p)]
+        if points:
+            record = records.new(run, f"weights of {run.run_id}", [0.3, 0.1], PROVENANCE)
+            rows = measure(run, points, plan.sweep.settings, gain)
+            record = records.add(record, plan.sweep.settings, rows)
+            records.save(folder / "runs" / f"{run.run_id}.json", record)
+    return folder
+
+
+def read_json(path: Path) -> dict:
+    """Return a JSON file's content."""
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,158 @@
+"""Train one run: its identity in, a trained model and its history out.
+
+Each random stream has its own seed, derived from the run's identity: initial weights, batch
+order, training noise, dropout. A clean and a noisy run of one architecture and seed therefore
+start from the same weights and see the same batches. The state after every epoch is complete:
+going on from it gives the same weights, bit for bit, as never having stopped.
+"""
+
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+import tyro
+from torch import Tensor, nn
+
+import checkpoints
+import data
+import machine
+import models
+from config import REGIMES, Recipe, Run
+from data import Dataset, batches
+from noise import WeightNoise
+
+
+class Diverged(RuntimeError):
+    """The training loss is not finite."""
+
+
+def initial_model(run: Run) -> nn.Module:
+    """Return the untrained model of `run`, on the CPU; no other random stream is touched."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.stream_seed("initial weights"))
+        return models.build(run.architecture)
+
+
+def train(
+    run: Run,
+    dataset: Dataset,
+    device: torch.device,
+    state: dict | None = None,
+    after_epoch: Callable[[dict], None] = lambda state: None,
+) -> tuple[nn.Module, list[float]]:
+    """Train a run to its last epoch.
+
+    Noisy training (Murray and Edwards, 1994): for every batch fresh noise ε is added to the
+    weights, forward and backward pass run at W + ε, and the optimiser steps W.
+
+    Args:
+        run: what to train.
+        dataset: its training images are used as they are (already cut to `train_size`).
+        device: where the model and the images live.
+        state: where to go on, as given to `after_epoch`; None starts from the beginning.
+        after_epoch: called with the complete state after each epoch.
+
+    Returns:
+        The trained model, in evaluation mode, and the mean training loss of each epoch.
+
+    Raises:
+        Diverged: at the end of an epoch whose loss is not finite.
+    """
+    recipe = run.recipe
+    images, labels = dataset.train_images.to(device), dataset.train_labels.to(device)
+    model = initial_model(run).to(device)
+    noise = WeightNoise(model)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=recipe.peak_lr, weight_decay=recipe.weight_decay, fused=True
+    )
+    steps = recipe.epochs * math.ceil(len(images) / recipe.batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.peak_lr, total_steps=steps)
+    order_stream = torch.Generator().manual_seed(run.stream_seed("batch order"))
+    noise_stream = torch.Generator(device).manual_seed(run.stream_seed("training noise"))
+    torch.manual_seed(run.stream_seed("dropout"))  # the layers' own draws, where there are any
+
+    def snapshot() -> dict:
+        """Return everything that the next epoch depends on."""
+        training = {
+            "optimizer": optimizer.state_dict(),
+            "schedule": schedule.state_dict(),
+            "order_stream": order_stream.get_state(),
+            "noise_stream": noise_stream.get_state(),
+            "dropout_stream": torch.get_rng_state(),
+        }
+        if device.type == "cuda":
+            training["cuda_dropout_stream"] = torch.cuda.get_rng_state(device)
+        return {
+            "epoch": len(history),
+            "history": list(history),
+            "model": model.state_dict(),
+            "training": training,
+        }
+
+    history: list[float] = []
+    if state is not None:
+        training = state["training"]
+        history = list(state["history"])
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(training["optimizer"])
+        schedule.load_state_dict(training["schedule"])
+        order_stream.set_state(training["order_stream"])
+        noise_stream.set_state(training["noise_stream"])
+        torch.set_rng_state(training["dropout_stream"])
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(training["cuda_dropout_stream"], device)
+
+    model.train()
+    while len(history) < recipe.epochs:
+        total = torch.zeros((), dtype=torch.float64, device=device)
+        for x, y in batches(images, labels, recipe.batch_size, order_stream):
+            total += train_step(model, noise, run.alpha_train, noise_stream, optimizer, x, y)
+            schedule.step()
+        loss = total.item() / len(images)  # the only wait for the device in an epoch
+        if not math.isfinite(loss):
+            raise Diverged(f"the training loss is {loss} in epoch {len(history) + 1}")
+        history.append(loss)
+        after_epoch(snapshot())
+    return model.eval(), history
+
+
+def train_step(
+    model: nn.Module,
+    noise: WeightNoise,
+    alpha: float,
+    noise_stream: torch.Generator,
+    optimizer: torch.optim.Optimizer,
+    x: Tensor,
+    y: Tensor,
+) -> Tensor:
+    """Take one optimiser step on a batch x (B, 3, H, W), y (B,); return its summed loss, ()."""
+    with noise(alpha, generator=noise_stream):
+        loss = F.cross_entropy(model(x), y)  # (B, 3, H, W) -> (B, 10) -> ()
+        loss.backward()
+    optimizer.step()  # at the clean weights again, with the gradient at the noisy ones
+    optimizer.zero_grad(set_to_none=True)
+    return loss.detach() * len(y)
+
+
+def main(data_dir: Path = Path("data"), checkpoint_dir: Path = Path("checkpoints")) -> None:
+    """Train an MLP for one epoch in each regime and save the checkpoints: a first try."""
+    machine.prepare(threads=1)
+    device = torch.device("cpu")
+    try:
+        dataset = data.load("mnist", data_dir)
+    except data.DataError as error:
+        sys.exit(f"train.py: {error}")
+    for regime in REGIMES:
+        run = Run("mlp", regime, seed=0, recipe=Recipe(epochs=1))
+        model, history = train(run, dataset, device)
+        path = checkpoints.final_path(checkpoint_dir, run)
+        facts = machine.provenance(device, threads=1)
+        checkpoints.save(path, run, checkpoints.finished(model, history, facts))
+        print(f"mlp {regime}: 1 epoch, training loss {history[-1]:.4f}, saved {path}", flush=True)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
