@@ -14,7 +14,7 @@ every epoch and removed at the end. Both are `torch.save` files of one dictionar
 
 import hashlib
 import io
-import pickle
+import zipfile
 from pathlib import Path
 
 import torch
@@ -102,21 +102,36 @@ def load(path: Path, run: Run | None = None) -> dict:
     """
     data = Path(path).read_bytes()
     try:
-        # weights_only: a pickle that would run code raises UnpicklingError instead
+        # weights_only: a pickle that would run code raises an error instead
         body = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
-            raise Foreign(f"{path}: holds more than tensors and plain values") from None
-        raise Damaged(f"{path}: not a whole checkpoint") from None
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise Damaged(f"{path}: not a whole checkpoint ({type(error).__name__})") from None
-    if not isinstance(body, dict) or "digest" not in body or "format" not in body:
-        raise Foreign(f"{path}: not a checkpoint of this program")
-    stored = body.pop("digest")
-    if content_digest(body) != stored:
+        stored, version = body.pop("digest"), body["format"]
+        intact = content_digest(body) == stored
+    except MemoryError:
+        raise
+    except Exception as error:  # torch raises many kinds, of damaged and of foreign files
+        if broken_archive(data):
+            raise Damaged(f"{path}: not a whole checkpoint ({type(error).__name__})") from None
+        raise Foreign(f"{path}: not a checkpoint of this program") from None
+    if not intact:
         raise Damaged(f"{path}: does not match its digest")
-    if body["format"] != FORMAT:
-        raise Foreign(f"{path}: checkpoint format {body['format']!r}, this version reads {FORMAT}")
-    if run is not None and body["identity"] != run.identity:
+    if version != FORMAT:
+        raise Foreign(f"{path}: checkpoint format {version!r}, this version reads {FORMAT}")
+    if run is not None and body.get("identity") != run.identity:
         raise Damaged(f"{path}: not the run that its name says")
     return body
+
+
+def broken_archive(data: bytes) -> bool:
+    """Return whether a file was an archive, as `torch.save` writes it, and is whole no more.
+
+    Every part of an archive carries a checksum, which tells a damaged file of ours from a whole
+    one of another program, whatever error either of them causes.
+    """
+    start, end = b"PK\3\4", b"PK\5\6"  # one of them outlives a damage to the other
+    if not start.startswith(data[:4]) and end not in data[-22:]:
+        return False
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return archive.testzip() is not None
+    except Exception:  # zipfile, too, raises many kinds
+        return True

@@ -35,11 +35,11 @@ class Recipe:
 
     dataset: str = "mnist"
     """Name in `data.DATASETS`."""
-    epochs: int = 3
+    epochs: int = 4
     """Passes over the training images."""
     batch_size: int = 128
     """Images per optimiser step."""
-    peak_lr: float = 2e-3
+    peak_lr: float = 3e-3
     """Largest learning rate of the one-cycle schedule (Smith and Topin, 2017), for AdamW."""
     weight_decay: float = 0.01
     """AdamW's decoupled weight decay (Loshchilov and Hutter, 2019)."""

@@ -1,5 +1,6 @@
 """Files that are whole or absent, whenever the process dies and whoever else writes."""
 
+import contextlib
 import os
 import secrets
 import time
@@ -36,7 +37,8 @@ def write_whole(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the first error is the one to tell
+            temporary.unlink()
         raise
     sync_folder(path.parent)
 
@@ -45,13 +47,12 @@ def sync_folder(folder: Path) -> None:
     """Make a rename inside `folder` survive a power cut, where the system can do so."""
     if os.name == "nt":  # Windows cannot open a folder
         return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError:  # some network file systems refuse; the rename itself is done
-        pass
-    finally:
-        os.close(descriptor)
+    with contextlib.suppress(OSError):  # some file systems refuse; the rename itself is done
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def set_aside(path: Path) -> Path:
@@ -59,15 +60,16 @@ def set_aside(path: Path) -> Path:
     for n in range(1000):
         target = path.with_name(path.name + (f".corrupt{n}" if n else ".corrupt"))
         if not target.exists():
-            os.replace(path, target)
+            with contextlib.suppress(FileNotFoundError):  # another process was faster
+                os.replace(path, target)
             return target
     raise OSError(f"{path}: too many .corrupt files beside it")
 
 
 def sweep_leftovers(folder: Path, age: float = LEFTOVER_AGE) -> int:
-    """Delete temporary files older than `age` seconds in `folder`; return how many."""
+    """Delete `write_whole`'s temporary files older than `age` seconds; return how many."""
     swept = 0
-    for path in folder.glob(".*.tmp"):
+    for path in folder.glob(f".*.{'[0-9a-f]' * 12}.tmp"):
         try:
             if time.time() - path.stat().st_mtime > age:
                 path.unlink()

@@ -1,8 +1,10 @@
 """The command line of `run_experiments.py`: its options, and what each of them takes."""
 
 import difflib
+import errno
 import math
 import os
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -17,6 +19,8 @@ import machine
 from config import REGIMES, Recipe, Sweep
 from models import ARCHITECTURES, DEFAULT_ARCHITECTURES
 from plan import Plan
+
+NAME_MAX = 255  # bytes of a file's name, on every common file system
 
 
 class UsageError(ValueError):
@@ -66,8 +70,14 @@ def known(option: str, names: Iterable[str], allowed: Iterable[str]) -> None:
         if name not in allowed:
             near = difflib.get_close_matches(name, allowed, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise UsageError(f"{option}: {name!r} is none of {', '.join(allowed)}{hint}")
+            raise UsageError(f"{option}: {shown(name)} is none of {', '.join(allowed)}{hint}")
     distinct(option, names)
+
+
+def shown(value: str | float | Path) -> str:
+    """Return a value as messages show it: on one line, and not too long."""
+    text = repr(value) if isinstance(value, (int, float)) else repr(str(value))
+    return text if len(text) <= 60 else f"{text[:40]} ... {text[-15:]}"
 
 
 def distinct(option: str, values: Iterable) -> None:
@@ -77,14 +87,16 @@ def distinct(option: str, values: Iterable) -> None:
         raise UsageError(f"{option}: takes at least one value, got none")
     twice = sorted({v for v in values if values.count(v) > 1})
     if twice:
-        raise UsageError(f"{option}: takes each value once, got {twice[0]} twice")
+        raise UsageError(f"{option}: takes each value once, got {shown(twice[0])} twice")
 
 
 def within(option: str, value: int, low: int, high: int, meaning: str = "") -> None:
     """Check that a whole number lies between two bounds, both included."""
     if not low <= value <= high:
         note = f" ({meaning})" if meaning else ""
-        raise UsageError(f"{option}: takes a whole number from {low} to {high}{note}, got {value}")
+        raise UsageError(
+            f"{option}: takes a whole number from {low} to {high}{note}, got {shown(value)}"
+        )
 
 
 def positive(option: str, value: float, zero: bool = False) -> None:
@@ -128,22 +140,40 @@ def check(options: Options) -> None:
     within("--workers", options.workers, 0, 1024, "0 = automatic")
     within("--threads", options.threads, 1, machine.cores(), "this machine's cores")
     choose_device(options.device)
-    for name in ("data_dir", "checkpoint_dir", "results_dir"):
-        check_folder("--" + name.replace("_", "-"), getattr(options, name))
+    check_folder("--data-dir", options.data_dir, read_only=True)
+    check_folder("--checkpoint-dir", options.checkpoint_dir)
+    check_folder("--results-dir", options.results_dir)
+    check_folder("--results-dir", options.results_dir / "runs")
 
 
-def check_folder(option: str, folder: Path) -> None:
-    """Check that a folder can be written in, or be made; nothing is written."""
+def check_folder(option: str, folder: Path, read_only: bool = False) -> None:
+    """Check that a folder is there or can be made; nothing is written.
+
+    It must be one that can be written in, but for one that is there where `read_only` will do.
+    """
     try:
+        if any(len(os.fsencode(part)) > NAME_MAX for part in folder.parts):
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         spot = folder
-        while not spot.exists() and spot != spot.parent:
+        while not present(spot):
             spot = spot.parent
-        usable = spot.is_dir() and os.access(spot, os.W_OK | os.X_OK)
+        is_folder = spot.is_dir()
+        usable = os.access(spot, os.W_OK | os.X_OK) or (read_only and spot == folder)
     except (OSError, ValueError) as error:
-        raise UsageError(f"{option}: takes a folder, got {str(folder)!r} ({error})") from None
-    if not usable:
-        reason = "cannot be written" if spot.is_dir() else "is a file"
-        raise UsageError(f"{option}: takes a folder that can be written; {spot} {reason}")
+        reason = getattr(error, "strerror", error)
+        raise UsageError(f"{option}: takes a folder; {shown(folder)}: {reason}") from None
+    if not (is_folder and usable):
+        reason = "cannot be written" if is_folder else "is not a folder"
+        raise UsageError(f"{option}: takes a folder that can be written; {shown(spot)} {reason}")
+
+
+def present(path: Path) -> bool:
+    """Return whether there is anything at `path`, be it a link that leads nowhere."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def choose_device(name: str) -> torch.device:
@@ -157,12 +187,12 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda:0" if count else "cpu")
     if name == "cpu":
         return torch.device("cpu")
-    if name == "cuda" or (name.startswith("cuda:") and name[5:].isdecimal()):
-        index = int(name[5:] or 0) if ":" in name else 0
+    if match := re.fullmatch(r"cuda(?::([0-9]{1,4}))?", name):
+        index = int(match[1] or 0)
         if index < count:
             return torch.device("cuda", index)
         raise UsageError(f"--device: {name} is not there; this machine has {count} GPUs")
-    raise UsageError(f"--device: takes cpu, cuda, cuda:N or auto, got {name!r}")
+    raise UsageError(f"--device: takes cpu, cuda, cuda:N or auto, got {shown(name)}")
 
 
 def make_plan(options: Options) -> Plan:

@@ -1,9 +1,10 @@
 """What was asked for: the plan, kept beside the records so that a bare report knows its target."""
 
-import dataclasses
 import json
-from dataclasses import asdict, dataclass, replace
+import math
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import get_args
 
 from config import REGIMES, Recipe, Run, Sweep, make_runs
 from files import Damaged, write_whole
@@ -94,16 +95,39 @@ def load(results_dir: Path) -> Plan:
 
     Raises:
         FileNotFoundError: if the folder has none.
-        Damaged: if it is not a plan of this version.
+        Damaged: if it cannot be read or is not a plan of this version.
     """
-    text = path(results_dir).read_bytes()
     try:
-        body = json.loads(text)
-        lists = {k: tuple(body[k]) for k in ("architectures", "regimes", "seeds")}
-        sweep = {**body["sweep"], "alphas": tuple(body["sweep"]["alphas"])}
-        fields = {f.name for f in dataclasses.fields(Plan)}
-        if set(body) != fields:
-            raise ValueError(f"keys are not {sorted(fields)}")
-        return Plan(**lists, recipe=Recipe(**body["recipe"]), sweep=Sweep(**sweep))
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise Damaged(f"{path(results_dir)}: not a plan of this version ({error})") from None
+        body = json.loads(path(results_dir).read_bytes())
+        parts = {"recipe": typed(Recipe, body["recipe"]), "sweep": typed(Sweep, body["sweep"])}
+        plan = typed(Plan, {**body, **parts})
+        if not set(plan.regimes) <= set(REGIMES):
+            raise ValueError(f"regimes are not of {', '.join(REGIMES)}")
+        return plan
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        reason = " ".join(str(error).split())[:200]
+    except RecursionError:
+        reason = "nested too deep"
+    raise Damaged(f"{path(results_dir)}: not a plan of this version ({reason})")
+
+
+def typed(kind: type, body: dict):
+    """Return the dataclass that JSON data describes; ValueError if a field is of another type."""
+    made = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in body.items()})
+    for f in fields(kind):
+        value = getattr(made, f.name)
+        wanted, *_ = get_args(f.type) or [f.type]  # int, of tuple[int, ...]
+        listed = wanted is not f.type
+        items = value if listed else [value]
+        if isinstance(value, tuple) != listed or not all(fits(item, wanted) for item in items):
+            raise ValueError(f"{f.name} is {value!r}")
+    return made
+
+
+def fits(value, wanted: type) -> bool:
+    """Return whether JSON data is of a type: a finite whole number may stand for a float."""
+    if wanted is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is wanted

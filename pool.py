@@ -3,6 +3,7 @@
 (`concurrent.futures` gives up the whole pool when one worker is killed.)
 """
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -19,7 +20,7 @@ def run_jobs(
     work: Work,
     workers: int,
     on_event: Callable[[object, str, dict], None],
-    setup: Callable[[], None] = lambda: None,
+    setup: Callable[[], None] | None = None,
 ) -> dict:
     """Do every job in one of `workers` processes, in the order given.
 
@@ -29,7 +30,7 @@ def run_jobs(
         workers: number of processes.
         on_event: called here with (job, kind, facts) for all that a worker tells, and with the
             kinds "started", "done" and "failed" (facts: reason).
-        setup: called once in each new worker.
+        setup: called once in each new worker; picklable.
 
     Returns:
         The failed jobs and why each failed; the others are done.
@@ -52,10 +53,8 @@ def run_jobs(
         job = waiting.pop()
         busy[connection] = (process, job)
         on_event(job, "started", {})
-        try:
+        with contextlib.suppress(OSError):  # dead already: the end of the pipe is seen below
             connection.send(job)
-        except OSError:  # the worker died while idle: the end of the pipe is seen below
-            pass
 
     def fail(job, reason: str) -> None:
         failed[job] = reason
@@ -104,12 +103,13 @@ def _cause_of_death(code: int | None) -> str:
     return f"its worker ended with status {code}"
 
 
-def _serve(connection: Connection, work: Work, setup: Callable[[], None]) -> None:
+def _serve(connection: Connection, work: Work, setup: Callable[[], None] | None) -> None:
     """Be a worker: take jobs from the connection until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    setup()
+    if setup is not None:
+        setup()
     while True:
         try:
             job = connection.recv()

@@ -5,7 +5,7 @@ import time
 
 from tqdm import tqdm
 
-from config import Run, Sweep
+from config import Run
 
 
 class Progress:
@@ -13,10 +13,9 @@ class Progress:
 
     Args:
         costs: the runs to come and the expected cost of each, in any unit.
-        sweep: what is measured on each; training counts for what is not measuring.
     """
 
-    def __init__(self, costs: dict[Run, float], sweep: Sweep, terminal: bool | None = None):
+    def __init__(self, costs: dict[Run, float], terminal: bool | None = None):
         self.costs = costs
         self.done: dict[Run, float] = dict.fromkeys(costs, 0.0)  # share done, 0 to 1
         self.began: dict[Run, float] = {}

@@ -139,24 +139,25 @@ def load(path: Path) -> Record:
     Raises:
         FileNotFoundError: if there is no such file.
         Damaged: if it is truncated, changed since it was written, or named for another run.
-        Foreign: if it is a JSON file of something else or of another format version.
+        Foreign: if it is a JSON file of something else (that lacks two of our keys or more) or of
+            another format version.
     """
     data = Path(path).read_bytes()
     try:
         body = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise Damaged(f"{path}: not whole JSON ({type(error).__name__})") from None
-    if not isinstance(body, dict) or "digest" not in body or "format" not in body:
+    if not isinstance(body, dict) or len({*KEYS, "digest"} & set(body)) < len(KEYS):
         raise Foreign(f"{path}: not a record of a run")
-    stored = body.pop("digest")
+    stored = body.pop("digest", None)
     try:
         intact = digest(body) == stored
     except (ValueError, RecursionError):
         intact = False
     if not intact:
         raise Damaged(f"{path}: does not match its digest (damaged, or edited by hand)")
-    if body["format"] != FORMAT:
-        raise Foreign(f"{path}: record format {body['format']!r}, this version reads {FORMAT}")
+    if body.get("format") != FORMAT:
+        raise Foreign(f"{path}: record format {body.get('format')!r}, this version reads {FORMAT}")
     if set(body) != set(KEYS) or path.name != f"{body['run_id']}.json":
         raise Damaged(f"{path}: not the record that its name says")
     return body

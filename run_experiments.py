@@ -13,91 +13,73 @@ import shlex
 import signal
 import sys
 import time
+from pathlib import Path
 
 import torch
 
-import checkpoints
 import data
 import machine
-import models
 import options
 import plan as plans
-import records
 import report
 from config import Run, Sweep
 from execute import Folders, execute
-from files import Damaged, Foreign, sweep_leftovers
+from files import Damaged, sweep_leftovers
 from plan import Plan
 from pool import run_jobs
 from progress import Progress
-
-BACKWARD = 3  # a training step costs about three forward passes
+from workload import cost, describe, state_of
 
 
 def main() -> int:
     """Run the program; return its exit status."""
+    started = time.monotonic()
     asked = options.read()
+    folders = Folders(asked.data_dir, asked.checkpoint_dir, asked.results_dir)
     try:
         options.check(asked)
-        device = options.choose_device(asked.device)
-        plan = options.make_plan(asked)
-        folders = Folders(asked.data_dir, asked.checkpoint_dir, asked.results_dir)
+        plan, device = options.make_plan(asked), options.choose_device(asked.device)
         target = join_earlier_plan(plan, folders)
-    except (options.UsageError, Damaged) as error:
+        data.load(plan.recipe.dataset, folders.data)  # fetched once, before the workers start
+        prepare_folders(folders, target)
+    except (options.UsageError, data.DataError, Damaged, OSError) as error:
         options.fail(error)
-    try:
-        data.load(plan.recipe.dataset, folders.data)  # before work starts; workers find it there
-    except data.DataError as error:
-        options.fail(error)
-    signal.signal(signal.SIGTERM, _interrupt)
-    for folder in (folders.checkpoints, folders.results, folders.results / "runs"):
-        folder.mkdir(parents=True, exist_ok=True)
-        sweep_leftovers(folder)
-    plans.save(folders.results, target)
 
-    started = time.monotonic()
     states = {run: state_of(run, plan.sweep, folders) for run in plan.runs}
     print(describe(plan, states, folders), flush=True)
     todo = [run for run, state in states.items() if state != "complete"]
-    todo.sort(key=lambda run: -cost(run, plan.sweep))  # the longest first: both cores end together
+    todo.sort(key=lambda run: -cost(run, plan.sweep))  # longest first: all cores end together
     workers = asked.workers or machine.default_workers(device, asked.threads, len(todo))
     if todo:
         print(f"\n{len(todo)} runs to do, {workers} at a time, on {device}", flush=True)
-    interrupted, failed = False, {}
-    with Progress({run: cost(run, plan.sweep) for run in todo}, plan.sweep) as progress:
-        work = functools.partial(
-            _work,
-            sweep=plan.sweep,
-            folders=folders,
-            device=str(device),
-            provenance=machine.provenance(device, asked.threads) if todo else {},
-        )
-        setup = functools.partial(machine.prepare, asked.threads)
-        try:
-            failed = run_jobs(todo, work, workers, progress, setup)
-        except KeyboardInterrupt:
-            interrupted = True
-
-    tables = report.rebuild(folders.results)
-    print(f"\n{tables.text}")
+    tables = Tables(folders.results)
+    try:
+        failed = run_all(todo, plan.sweep, folders, device, workers, asked.threads, tables)
+    except KeyboardInterrupt:
+        print("\nInterrupted; nothing finished is lost. " + how_to_go_on(), file=sys.stderr)
+        return 130
+    written = tables.finish()
     minutes = (time.monotonic() - started) / 60
-    print(f"\n{minutes:.1f} min; tables and figures are in {folders.results}/")
-    again = f"python {shlex.join(sys.argv)}"
+    print(f"\n{minutes:.1f} min; tables, figures and report.html are in {folders.results}/")
     if failed:
         print(f"\n{len(failed)} of {len(todo)} runs failed:", file=sys.stderr)
         for run, reason in failed.items():
             print(f"  {run.run_id}: {reason}", file=sys.stderr)
-    if failed or interrupted:
-        print(f"Nothing finished is lost. To go on: {again}", file=sys.stderr)
-    return 130 if interrupted else 1 if failed else 0
+        print("Nothing finished is lost. " + how_to_go_on(), file=sys.stderr)
+    return 0 if written and not failed else 1
 
 
-def _interrupt(*_) -> None:
-    raise KeyboardInterrupt
+def how_to_go_on() -> str:
+    """Return the command that continues this one, in words."""
+    return f"To go on: python {shlex.join(sys.argv)}"
 
 
-def _work(run: Run, tell, sweep: Sweep, folders: Folders, device: str, provenance: dict) -> None:
-    execute(run, sweep, folders, torch.device(device), provenance, tell)
+def prepare_folders(folders: Folders, plan: Plan) -> None:
+    """Make the folders, clear away what killed writers left long ago, and keep the plan."""
+    for folder in (folders.checkpoints, folders.results, folders.results / "runs"):
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep_leftovers(folder)
+    plans.save(folders.results, plan)
 
 
 def join_earlier_plan(plan: Plan, folders: Folders) -> Plan:
@@ -108,86 +90,73 @@ def join_earlier_plan(plan: Plan, folders: Folders) -> Plan:
         return plan
 
 
-def state_of(run: Run, sweep: Sweep, folders: Folders) -> str:
-    """Return what is there of a run: "complete", "measure", "resume" or "new"."""
-    try:
-        record = records.load(folders.record(run))
-    except (FileNotFoundError, Damaged, Foreign):
-        record = None
-    if not records.missing(record, sweep):
-        return "complete"
-    if checkpoints.final_path(folders.checkpoints, run).exists():
-        return "measure"
-    if checkpoints.resume_path(folders.checkpoints, run).exists():
-        return "resume"
-    return "new"
+def run_all(
+    todo: list[Run],
+    sweep: Sweep,
+    folders: Folders,
+    device: torch.device,
+    workers: int,
+    threads: int,
+    tables: "Tables",
+) -> dict[Run, str]:
+    """Do the runs side by side; return those that failed and why.
+
+    Raises:
+        KeyboardInterrupt: on Ctrl-C or SIGTERM, when no worker is left.
+    """
+    if not todo:
+        return {}
+
+    def interrupt(*_) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    facts = machine.provenance(device, threads)
+    work = functools.partial(
+        _work, sweep=sweep, folders=folders, device=str(device), provenance=facts
+    )
+    with Progress({run: cost(run, sweep) for run in todo}) as progress:
+
+        def on_event(run: Run, kind: str, facts: dict) -> None:
+            progress(run, kind, facts)
+            if kind == "done":
+                tables.refresh()
+
+        return run_jobs(todo, work, workers, on_event, functools.partial(machine.prepare, threads))
 
 
-MEANING = {
-    "complete": "complete: reused",
-    "measure": "trained: only measurements are missing",
-    "resume": "partly trained: goes on after the last epoch",
-    "new": "new: train and measure",
-}
+def _work(run: Run, tell, sweep: Sweep, folders: Folders, device: str, provenance: dict) -> None:
+    execute(run, sweep, folders, torch.device(device), provenance, tell)
 
 
-def describe(plan: Plan, states: dict[Run, str], folders: Folders) -> str:
-    """Return the plan in words: what is new, what is reused, and what is ignored and why."""
-    r, s = plan.recipe, plan.sweep
-    where = "validation images" if r.validation_size else "test images"
-    lines = [
-        f"Plan: {len(states)} runs = {len(plan.architectures)} architectures × "
-        f"{len(plan.regimes)} regimes × {len(plan.seeds)} seeds on {r.dataset}",
-        f"  train    {r.epochs} epochs, batch {r.batch_size}, peak learning rate {r.peak_lr:g}; "
-        f"noisy: α = {r.alpha_train:g}",
-        f"  measure  α = {' '.join(f'{a:g}' for a in s.alphas)}; {s.draws} draws on "
-        f"{s.test_size or 'all'} {where}",
-    ]
-    for state, meaning in MEANING.items():
-        names: dict[str, list[int]] = {}
-        for run in (run for run, found in states.items() if found == state):
-            names.setdefault(f"{run.architecture} {run.regime}", []).append(run.seed)
-        if names:
-            listed = (f"{name} ({' '.join(map(str, seeds))})" for name, seeds in names.items())
-            lines.append(f"  {meaning}: {', '.join(listed)}")
-    ignored = find_ignored(plan, folders)
-    lines += [f"  ignored: {line}" for line in ignored[:10]]
-    if len(ignored) > 10:
-        lines.append(f"  ignored: {len(ignored) - 10} more files")
-    return "\n".join(lines)
+class Tables:
+    """The tables of a results folder, kept fresh while runs finish, at under 1% of the time."""
 
+    def __init__(self, results: Path):
+        self.results = results
+        self.next = 0.0
 
-def find_ignored(plan: Plan, folders: Folders) -> list[str]:
-    """Return a message for each file in the folders that this recipe does not use."""
-    good, problems = records.load_all(folders.results / "runs")
-    mine, ignored = plan.select(good)
-    names = {run.run_id for run in plan.runs} | {record["run_id"] for record in mine}
-    others = {record["run_id"] for record in good} - names
-    for path in sorted(folders.checkpoints.glob("*.pt")):
-        run_id = path.name.removesuffix(".pt").removesuffix(".resume")
-        if run_id not in names | others:
-            ignored.append(f"{path}: of another recipe or program")
-    return problems + ignored
+    def refresh(self) -> None:
+        """Rewrite the CSV and JSON tables, unless that was done a short while ago."""
+        began = time.monotonic()
+        if began < self.next:
+            return
+        try:
+            report.rebuild(self.results, everything=False)
+        except (OSError, ValueError) as error:  # the runs go on; `finish` says what is wrong
+            print(f"tables not written: {error}", file=sys.stderr, flush=True)
+        now = time.monotonic()
+        self.next = now + 100 * (now - began)
 
-
-@functools.cache
-def flops(architecture: str) -> float:
-    """Return the operations of one image's forward pass, counted by PyTorch."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    model = models.build(architecture).eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(torch.zeros(1, 1, 28, 28).expand(1, 3, 28, 28))
-    return float(counter.get_total_flops())
-
-
-def cost(run: Run, sweep: Sweep) -> float:
-    """Return the expected cost of a run, in operations."""
-    spec = data.DATASETS[run.recipe.dataset]
-    train = run.recipe.train_size or spec.train_count - run.recipe.validation_size
-    test = sweep.test_size or run.recipe.validation_size or spec.test_count
-    images = BACKWARD * run.recipe.epochs * train + len(sweep.points) * test
-    return flops(run.architecture) * images
+    def finish(self) -> bool:
+        """Write all tables, figures and pages and print the summary; tell whether it worked."""
+        try:
+            print(f"\n{report.rebuild(self.results).text}")
+        except (OSError, ValueError) as error:
+            again = f"python report.py --results-dir {shlex.quote(str(self.results))}"
+            print(f"\ntables not written: {error}; once mended: {again}", file=sys.stderr)
+            return False
+        return True
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ POWER = 0.8
 """Probability with which it should do so."""
 MOST_SEEDS = 200
 """Numbers of seeds above this are given as "more than"."""
+BASELINE = "clean"
+"""The regime that others are compared with."""
 BETTER, WORSE, UNRESOLVED = "better", "worse", "unresolved"
 
 
@@ -126,24 +128,29 @@ def intervals(rows: pd.DataFrame) -> pd.DataFrame:
     return out.reset_index()
 
 
-def draw_spread(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return how single draws spread, per architecture, regime and α.
+def spread_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return how the column `value` of single draws spreads, per architecture, regime and α.
 
-    Columns: seeds, draws (of all seeds), q05, q50, q95 (quantiles of the draws' accuracy inside a
-    seed, then averaged over seeds) and lowest (the worst draw of any seed).
+    Columns: seeds, draws (of all seeds), q05, q50, q95 (quantiles over the draws inside a seed,
+    then averaged over seeds) and lowest (the worst draw of any seed).
     """
-    plus = rows[rows.sign > 0].sort_values([*RUN, "alpha", "draw"])
-    plus = plus.assign(accuracy=plus.correct / plus.total)
-    inside = plus.groupby([*RUN, "alpha"], observed=True).accuracy.quantile([0.05, 0.5, 0.95])
-    inside = inside.unstack().set_axis(["q05", "q50", "q95"], axis=1)
-    out = inside.groupby(GROUP, observed=True).mean()
-    groups = plus.groupby(GROUP, observed=True)
-    out.insert(0, "seeds", groups.seed.nunique())
-    out.insert(1, "draws", groups.size())
-    return out.assign(lowest=groups.accuracy.min()).reset_index()
+    rows = rows.sort_values([*RUN, "alpha", "draw"])
+    inside = rows.groupby([*RUN, "alpha"], observed=True).value
+    levels = {"q05": 0.05, "q50": 0.5, "q95": 0.95}
+    quantiles = pd.DataFrame({name: inside.quantile(level) for name, level in levels.items()})
+    groups = rows.groupby(GROUP, observed=True)
+    out = pd.DataFrame({"seeds": groups.seed.nunique(), "draws": groups.size()})
+    out = out.join(quantiles.groupby(GROUP, observed=True).mean())
+    return out.assign(lowest=groups.value.min()).reset_index()
 
 
-def paired(rows: pd.DataFrame, baseline: str = "clean") -> pd.DataFrame:
+def draw_spread(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return `spread_of` the accuracy of single draws (the +ε ones)."""
+    plus = rows[rows.sign > 0]
+    return spread_of(plus.assign(value=plus.correct / plus.total))
+
+
+def paired(rows: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
     """Return each run beside the baseline run of its seed, over the draws that both have.
 
     The two share initial weights, batch order and, draw by draw, the unit noise. Columns: `RUN`
@@ -175,7 +182,7 @@ def paired(rows: pd.DataFrame, baseline: str = "clean") -> pd.DataFrame:
 
 
 def paired_effects(
-    rows: pd.DataFrame, quantity: str = "accuracy", baseline: str = "clean"
+    rows: pd.DataFrame, quantity: str = "accuracy", baseline: str = BASELINE
 ) -> pd.DataFrame:
     """Return the paired effect of each regime against the baseline, with verdicts.
 
@@ -190,8 +197,9 @@ def paired_effects(
         baseline: the regime to compare with.
 
     Returns:
-        A row per architecture, regime and α: the columns of `over_seeds`, comparisons (the family's
-        size), draws (least in common per seed), verdict (accuracy only).
+        A row per architecture, regime and α: the columns of `over_seeds` (its mean is called
+        effect), comparisons (the family's size), draws (least in common per seed), verdict
+        (accuracy only).
     """
     table = paired(rows, baseline)
     if quantity != "accuracy":
@@ -205,10 +213,10 @@ def paired_effects(
     out["comparisons"], out["draws"] = family, groups.draws.min()
     if quantity == "accuracy":
         out["verdict"] = np.select([out.low > 0, out.high < 0], [BETTER, WORSE], UNRESOLVED)
-    return out.reset_index()
+    return out.rename(columns={"mean": "effect"}).reset_index()
 
 
-def find_unpaired(rows: pd.DataFrame, baseline: str = "clean") -> list[str]:
+def find_unpaired(rows: pd.DataFrame, baseline: str = BASELINE) -> list[str]:
     """Return a message for each run whose measurements are not all matched by its partner's."""
     plus = rows[rows.sign > 0]
     on = ["architecture", "seed", "alpha", "draw"]

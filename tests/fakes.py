@@ -7,7 +7,7 @@ import numpy as np
 
 import plan as plans
 import records
-from config import Recipe, Sweep
+from config import REGIMES, Recipe, Sweep
 from plan import Plan
 
 BREAK = {"mlp": 1.6, "cnn": 1.2, "resnet18": 0.9, "vit": 0.7}
@@ -26,12 +26,16 @@ def measure(run, points, settings, gain=1.5, total=10_000) -> list[list]:
     """Return rows that fall smoothly from 0.98 to 0.1, with a spread over seeds and draws."""
     half = BREAK.get(run.architecture, 1.0) * (gain if run.regime == "noisy" else 1.0)
     seed = np.random.default_rng([run.seed, settings["noise_seed"]]).normal()
+    own_key = list(REGIMES).index(run.regime) + 1
     rows = []
     for alpha, draw, sign in points:
         stream = np.random.default_rng([run.seed, draw, sign + 1, int(1000 * alpha)])
         fall = 1 / (1 + (alpha / half) ** -4) if alpha else 0.0
-        accuracy = 0.1 + (0.88 + 0.001 * seed) * (1 - fall) + 0.02 * fall * stream.normal()
-        correct = int(stream.binomial(total, np.clip(accuracy, 0, 1)))
+        own = np.random.default_rng([run.seed, draw, sign + 1, int(1000 * alpha), own_key])
+        accuracy = 0.1 + (0.88 + 0.001 * seed) * (1 - fall)
+        accuracy += 0.2 * fall * (1 - fall) * (stream.normal() + own.normal())
+        accuracy += 0.0002 * own.normal()
+        correct = round(total * float(np.clip(accuracy, 0, 1)))
         rows.append([float(alpha), draw, sign, correct, total, float(total * (0.05 + 3 * fall))])
     return rows
 

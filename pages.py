@@ -1,0 +1,233 @@
+"""The report as one HTML page, as Markdown and as a LaTeX table. No torch.
+
+What is said is composed here, from tables and figures; how it looks is in `templates/`.
+"""
+
+import base64
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+
+import curvature
+import figures
+import stats
+import tables
+from figures import draw_curves, draw_effects, draw_spread
+from plan import Plan
+from tables import Table
+
+TEMPLATES = Path(__file__).parent / "templates"
+FIGURES = {
+    "robustness": (draw_curves, "Accuracy against noise strength"),
+    "effects": (draw_effects, "Paired effect of noisy training"),
+    "draws": (draw_spread, "Spread of single noise draws"),
+}
+"""Name of each figure's files, what draws a panel of it, and its title."""
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "α": r"$\alpha$",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "–": "--",
+    "₅₀": r"$_{50}$",
+    "²": r"$^2$",
+    **{c: f"\\{c}" for c in "&%#_{}$"},
+    **{c: f"${c}$" for c in "<>"},
+}
+
+
+def make_figures(rows: pd.DataFrame, architectures: Sequence[str]) -> dict[str, bytes]:
+    """Return every figure of all architectures, as PDF and PNG, by file name."""
+    out = {}
+    for name, (draw, _) in FIGURES.items():
+        figure = figures.panels(draw, rows, architectures)
+        for kind in ("pdf", "png"):
+            out[f"{name}.{kind}"] = figures.encode(figure, kind)
+    return out
+
+
+def make_pages(
+    plan: Plan,
+    rows: pd.DataFrame,
+    architectures: Sequence[str],
+    summary: pd.DataFrame,
+    provenance: Sequence[dict],
+    missing: list[str],
+    left_out: list[str],
+) -> dict[str, bytes]:
+    """Return report.html, report.md and table.tex, by file name; the same input, the same bytes.
+
+    Args:
+        plan: what was asked for.
+        rows: the measurements, as in `stats`.
+        architectures: in the order to show them.
+        summary: a row per run, as from `tables.make_summary`.
+        provenance: that of each run.
+        missing: a message for each run or measurement that is not there.
+        left_out: a message for each record that did not enter.
+    """
+    effects = stats.paired_effects(rows)
+    measured = [name for name in architectures if (rows.architecture == name).any()]
+    images = "validation" if plan.recipe.validation_size else "test"
+    runs = rows[stats.RUN].drop_duplicates()
+    facts = {
+        "plan": plan,
+        "images": images,
+        "total": int(rows.total.max()) if len(rows) else 0,
+        "runs": len(runs),
+        "planned": len(plan.runs),
+        "seeds": runs.groupby(stats.RUN[:2], observed=True).size(),
+        "verdicts": {name: say_verdicts(effects, name) for name in architectures},
+        "factors": say_factors(effects),
+        "main": {name: tables.main_table(rows, name) for name in measured},
+        "metrics": {name: tables.metrics_table(rows, name) for name in measured},
+        "takes": tables.seeds_table(effects),
+        "spread": {name: tables.spread_table(rows, name) for name in measured},
+        "curvature": curvature_table(rows),
+        "summary": tables.summary_tables(summary),
+        "settings": [settings_table(plan), provenance_table(provenance)],
+        "missing": missing,
+        "unpaired": stats.find_unpaired(rows),
+        "left_out": left_out,
+    }
+    inline = {
+        name: [
+            (title, as_url(figures.panels(draw, rows, [name]))) for draw, title in FIGURES.values()
+        ]
+        for name in measured
+    }
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=jinja2.select_autoescape(["html.j2"]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["latex"] = latex
+    outputs = {}
+    for name in ("report.html", "report.md", "table.tex"):
+        text = environment.get_template(f"{name}.j2").render(**facts, figures=inline)
+        outputs[name] = text.encode()
+    return outputs
+
+
+def say_verdicts(effects: pd.DataFrame, architecture: str) -> list[str]:
+    """Return, for each regime of an architecture, the answer in a sentence or two."""
+    mine = effects[effects.architecture == architecture]
+    return [say_verdict(part) for _, part in mine.groupby("regime", observed=True)]
+
+
+def say_verdict(effects: pd.DataFrame) -> str:
+    """Return the answer for one architecture and regime against the baseline."""
+    regime, n = effects.regime.iloc[0], effects.seeds.max()
+    noisy, start = effects[effects.alpha > 0], effects[effects.alpha == 0]
+    subject = f"Trained {regime} rather than {stats.BASELINE}"
+    if n < 2:
+        return f"{subject}: one paired seed gives no interval, and so no verdict."
+    if noisy.empty:
+        return f"{subject}: nothing was measured at α > 0."
+    parts = []
+    for word in (stats.BETTER, stats.WORSE):
+        found = noisy[noisy.verdict == word]
+        if len(found):
+            most = found.loc[found.effect.abs().idxmax()]
+            points = points_of(most.effect, most.half)
+            at = ", ".join(f"{a:g}" for a in found.alpha)
+            parts.append(f"{word} at α = {at} (most at {most.alpha:g}: {points} points)")
+    unresolved = noisy[noisy.verdict == stats.UNRESOLVED]
+    if len(unresolved):
+        at = ", ".join(f"{a:g}" for a in unresolved.alpha)
+        ends = [f"{100 * half:.2f}" for half in (unresolved.half.min(), unresolved.half.max())]
+        seen = f"± {' to '.join(dict.fromkeys(ends))} points"
+        if unresolved.half.isna().any():
+            seen = "one seed only, or " + seen if unresolved.half.notna().any() else "one seed only"
+        parts.append(f"unresolved at α = {at} ({seen})")
+    text = f"{subject}, accuracy is {'; '.join(parts)}."
+    if len(start):
+        first = start.iloc[0]
+        points = points_of(first.effect, first.half)
+        text += f" Without noise (α = 0): {points} points, {first.verdict}."
+    return f"{text} n = {n} paired seeds, {span_draws(noisy)} draws each."
+
+
+def points_of(effect: float, half: float) -> str:
+    """Return an effect in points with its half-width."""
+    return tables.with_half({"x": effect, "half": half}, "x", 100, "+.2f")
+
+
+def span_draws(effects: pd.DataFrame) -> str:
+    """Return the numbers of draws that pairs have in common."""
+    return tables.span(effects.draws.min(), effects.draws.max())
+
+
+def say_factors(effects: pd.DataFrame) -> list[str]:
+    """Return how wide simultaneous intervals are, for each n of seeds and size of family."""
+    noisy = effects[(effects.alpha > 0) & (effects.seeds > 1)]
+    cases = noisy[["seeds", "comparisons", "factor"]].drop_duplicates().sort_values("seeds")
+    return [
+        f"With {case.seeds} seeds, an interval simultaneous over {case.comparisons} strengths is "
+        f"± {case.factor:.1f} standard errors of the mean; one by itself would be "
+        f"± {float(stats.t_factor(case.seeds)):.1f}."
+        for case in cases.itertuples()
+    ]
+
+
+def curvature_table(rows: pd.DataFrame) -> Table:
+    """Return the curvature term over seeds; without rows where no −ε was measured."""
+    terms = curvature.curvature_term(rows)
+    body = []
+    for row in curvature.curvature_over_seeds(terms).itertuples():
+        found = {"mean": row.mean, "half": row.half}
+        name = f"{row.architecture}, {row.regime}"
+        body.append(
+            [name, f"{row.alpha:g}", tables.with_half(found, "mean", 1, ".3g"), f"{row.seeds}"]
+        )
+    caption = "Measured curvature term ½[L(W+ε) + L(W−ε)] − L(W) in nats, from pairs ±ε"
+    return Table(caption, ["Runs", "α", "Mean over seeds ± half-width", "n seeds"], body)
+
+
+def settings_table(plan: Plan) -> Table:
+    """Return the plan: what was asked for."""
+    asked = {"architectures": plan.architectures, "regimes": plan.regimes, "seeds": plan.seeds}
+    values = {**asked, **asdict(plan.recipe), **asdict(plan.sweep)}
+    return Table("Plan", ["Setting", "Value"], [[k, as_text(v)] for k, v in values.items()])
+
+
+def as_text(value) -> str:
+    """Return a setting as text, a list without its brackets."""
+    if isinstance(value, list | tuple):
+        return " ".join(as_text(v) for v in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def provenance_table(provenance: Sequence[dict]) -> Table:
+    """Return where the numbers come from: each value with the number of runs that have it."""
+    values: dict[str, dict[str, int]] = {}
+    for facts in provenance:
+        for key, value in pd.json_normalize(facts).iloc[0].items() if facts else ():
+            seen = values.setdefault(key, {})
+            seen[as_text(value)] = seen.get(as_text(value), 0) + 1
+    body = []
+    for key, seen in values.items():
+        if len(seen) > 4:  # times and such differ from run to run
+            body.append([key, f"{len(seen)} values, {next(iter(seen))} first"])
+        else:
+            listed = (v if len(seen) == 1 else f"{v} ({n} runs)" for v, n in seen.items())
+            body.append([key, "; ".join(listed)])
+    return Table(f"Provenance of {len(provenance)} runs", ["Fact", "Value"], body)
+
+
+def as_url(figure: figures.Figure) -> str:
+    """Return a figure as a data URL of an SVG image."""
+    return "data:image/svg+xml;base64," + base64.b64encode(figures.encode(figure, "svg")).decode()
+
+
+def latex(text: str) -> str:
+    """Return text with LaTeX's special characters and our symbols as commands."""
+    text = re.sub(r"(?<!\w)-(?=\d)", "−", text)
+    return "".join(LATEX.get(c, c) for c in text.replace("₅₀", "\0")).replace("\0", LATEX["₅₀"])

@@ -1,0 +1,317 @@
+"""checkpoints.py: what is loaded is what was saved, or nothing is; and no file runs code."""
+
+import io
+import pickle
+import random
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from damage import flip, rewrite
+from torch import nn
+
+import checkpoints
+from checkpoints import FORMAT, content_digest, final_path, resume_path
+from config import Recipe, Run
+from files import Damaged, Foreign
+
+RUN, OTHER = Run("mlp", "clean", 0), Run("mlp", "clean", 1)
+
+
+def trained() -> dict:
+    """The content of a checkpoint in training: of every kind that a run's own holds."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.LazyLinear(3))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=5)
+    model(torch.rand(4, 1, 5, 5)).sum().backward()
+    optimizer.step()
+    schedule.step()
+    training = {
+        "optimizer": optimizer.state_dict(),
+        "schedule": schedule.state_dict(),
+        "order_stream": torch.Generator().manual_seed(1).get_state(),
+    }
+    return {**checkpoints.finished(model, [0.5, 0.1], {"threads": 1}), "training": training}
+
+
+CONTENT = trained()
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    """The file of the run's checkpoint, with one in it."""
+    checkpoints.save(final_path(tmp_path, RUN), RUN, CONTENT)
+    return final_path(tmp_path, RUN)
+
+
+def refused(path: Path, kind: type, run: Run | None = RUN) -> str:
+    """Load a file that must be refused, and is left as it was; return the message."""
+    before = path.read_bytes()
+    with pytest.raises(kind, match=path.name) as caught:
+        checkpoints.load(path, run)
+    assert path.read_bytes() == before
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def saved(content, **options) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer, **options)
+    return buffer.getvalue()
+
+
+# ---- What was saved --------------------------------------------------------------------------
+
+
+def test_a_checkpoint_is_read_back_as_it_was_saved(path):
+    for run in (RUN, None):
+        body = checkpoints.load(path, run)
+        assert (body["format"], body["run_id"]) == (FORMAT, RUN.run_id)
+        assert body["identity"] == RUN.identity
+        assert content_digest({k: body[k] for k in CONTENT}) == content_digest(CONTENT)
+    for name, value in CONTENT["model"].items():
+        assert torch.equal(body["model"][name], value)
+    assert (body["epoch"], body["history"]) == (2, [0.5, 0.1])
+
+
+def test_every_run_has_its_own_two_files(tmp_path):
+    runs = [RUN, OTHER, Run("mlp", "clean", 0, Recipe(epochs=99))]
+    paths = {place(tmp_path, run) for run in runs for place in (final_path, resume_path)}
+    assert len(paths) == 6
+    assert final_path(tmp_path, RUN).name == f"{RUN.run_id}.pt"
+    assert resume_path(tmp_path, RUN).name == f"{RUN.run_id}.resume.pt"
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(path, monkeypatch):
+    before = path.read_bytes()
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError, match="No space"):
+        checkpoints.save(path, RUN, {**CONTENT, "epoch": 3})
+    assert [p.read_bytes() for p in path.parent.iterdir()] == [before]
+
+
+# ---- The digest ------------------------------------------------------------------------------
+
+IMAGES = torch.arange(24.0).reshape(1, 2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        IMAGES.to(memory_format=torch.channels_last),
+        IMAGES.flip(3).flip(3),
+        IMAGES.transpose(2, 3).contiguous().transpose(2, 3),
+        torch.arange(48.0).reshape(1, 2, 3, 8)[..., :4] * 0 + IMAGES,
+        nn.Parameter(IMAGES),
+    ],
+)
+def test_the_digest_counts_values_and_not_their_place_in_memory(same):
+    assert content_digest({"w": same}) == content_digest({"w": IMAGES})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        IMAGES.double(),
+        IMAGES.int(),  # the same four bytes mean something else
+        IMAGES.reshape(2, 12),
+        IMAGES.transpose(2, 3),
+        torch.where(IMAGES == 0, -0.0, IMAGES),
+        IMAGES.flip(0, 1),
+    ],
+)
+def test_the_digest_counts_every_bit_the_type_and_the_shape(other):
+    assert content_digest({"w": other}) != content_digest({"w": IMAGES})
+
+
+def test_the_digest_of_plain_values_tells_them_apart():
+    values = [{}, [], {"a": 1}, {"a": True}, {"a": 1.0}, {"a": "1"}, {"b": 1}, {1: 1}, {"1": 1}]
+    values += [["a", "b"], ["ab"], [["a"], "b"], [["a", "b"]], [None], [0.1], [-0.0], [0.0]]
+    assert len({content_digest(value) for value in values}) == len(values)
+    assert content_digest({"a": 1, "b": 2}) == content_digest({"b": 2, "a": 1})
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.half, torch.uint8, torch.bool, torch.int])
+@pytest.mark.parametrize("shape", [(), (0,), (3, 2)])
+def test_tensors_of_every_kind_survive_the_disk(path, dtype, shape):
+    value = torch.ones(shape).to(dtype)
+    checkpoints.save(path, RUN, {"model": {"w": value}})
+    found = checkpoints.load(path, RUN)["model"]["w"]
+    assert found.dtype == dtype and torch.equal(found, value)
+
+
+# ---- Damage ----------------------------------------------------------------------------------
+
+
+def same_or_refused(path: Path) -> str:
+    """Load a damaged file: it is refused, or holds the saved content bit for bit."""
+    try:
+        body = checkpoints.load(path, RUN)
+    except (Damaged, Foreign) as error:
+        return type(error).__name__
+    assert content_digest({k: body[k] for k in CONTENT}) == content_digest(CONTENT)
+    assert body["identity"] == RUN.identity
+    return "same"
+
+
+def test_every_truncation_is_seen(path):
+    whole = path.read_bytes()
+    for size in [0, 1, 2, 3, 4, 5, len(whole) - 1, *range(6, len(whole), len(whole) // 60)]:
+        rewrite(path, whole[:size])
+        refused(path, Damaged)
+
+
+def test_flipped_bits_anywhere_are_seen_or_harmless(path):
+    whole, spots = path.read_bytes(), random.Random(0)
+    for _ in range(200):
+        rewrite(path, flip(whole, spots.randrange(8 * len(whole))))
+        same_or_refused(path)
+
+
+def test_flipped_bits_in_the_content_do_not_make_it_foreign(path):
+    """Whatever torch says to them: a damaged file is set aside and redone, a foreign one is not."""
+    whole, spots = path.read_bytes(), random.Random(1)
+    with zipfile.ZipFile(path) as archive:
+        parts = [archive.read(name) for name in archive.namelist() if "/data" in name]
+    for part in parts:
+        start = whole.index(part)
+        for _ in range(100 if len(part) > 1000 else 5):
+            rewrite(path, flip(whole, 8 * start + spots.randrange(8 * len(part))))
+            assert same_or_refused(path) in ("Damaged", "same")
+
+
+@pytest.mark.parametrize("start", [0, 1, 2, 3])
+def test_a_damaged_beginning_does_not_make_it_foreign(path, start):
+    whole = path.read_bytes()
+    rewrite(path, flip(whole, 8 * start))
+    assert same_or_refused(path) in ("Damaged", "same")
+
+
+@pytest.mark.parametrize("place", [final_path, resume_path])
+def test_another_run_under_this_runs_name_is_damage(tmp_path, place):
+    path = place(tmp_path, RUN)
+    checkpoints.save(path, OTHER, CONTENT)
+    assert "not the run that its name says" in refused(path, Damaged)
+    assert checkpoints.load(path, OTHER)["run_id"] == OTHER.run_id
+
+
+def test_another_digest_is_damage(path):
+    body = torch.load(path, weights_only=True)
+    for changes in ({"digest": "0" * 64}, {"digest": torch.ones(3)}, {"epoch": 3}):
+        rewrite(path, saved({**body, **changes}))
+        assert "does not match its digest" in refused(path, Damaged)
+
+
+def test_too_little_memory_is_no_damage(path, monkeypatch):
+    def out_of_memory(*args, **kwargs):
+        raise MemoryError
+
+    monkeypatch.setattr(torch, "load", out_of_memory)
+    with pytest.raises(MemoryError):
+        checkpoints.load(path, RUN)
+
+
+# ---- Files of others -------------------------------------------------------------------------
+
+
+def signed(**changes) -> dict:
+    body = {"format": FORMAT, "run_id": RUN.run_id, "identity": RUN.identity, **CONTENT, **changes}
+    return {**body, "digest": content_digest(body)}
+
+
+def endless() -> list:
+    parts: list = []
+    parts.append(parts)
+    return parts
+
+
+def numpy_file() -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, w=np.ones(3))
+    return buffer.getvalue()
+
+
+FOREIGN = {
+    "a state dict": saved(CONTENT["model"]),
+    "a state dict of old": saved(CONTENT["model"], _use_new_zipfile_serialization=False),
+    "a model": saved(nn.Linear(2, 2)),
+    "a tensor": saved(torch.ones(3)),
+    "an array": saved({"format": 1, "digest": "", "w": np.ones(3)}),
+    "a sparse tensor": saved({"format": 1, "digest": "", "w": torch.eye(3).to_sparse()}),
+    "a tensor without data": saved({"format": 1, "digest": "", "w": torch.ones(3, device="meta")}),
+    "a list in itself": saved({"format": 1, "digest": "", "w": endless()}),
+    "an older format": saved(signed(format=FORMAT - 1)),
+    "a later format": saved(signed(format=FORMAT + 1)),
+    "a pickle": pickle.dumps({"format": 1, "digest": ""}),
+    "a numpy archive": numpy_file(),
+    "text": b"weights of the mlp: see the cluster\n",
+    "JSON": b'{"format": 1, "digest": ""}',
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, about sparse tensors
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_whole_files_of_others_are_told_from_damaged_ones(path, kind):
+    path.write_bytes(FOREIGN[kind])
+    refused(path, Foreign)
+    refused(path, Foreign, run=None)
+
+
+# ---- Files that would run code ---------------------------------------------------------------
+
+
+class Hostile:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, target: Path):
+        self.target = target
+
+    def __reduce__(self):
+        return open, (str(self.target), "w")
+
+
+def swapped(whole: bytes, hostile: Hostile) -> bytes:
+    """A checkpoint of ours with its pickle exchanged: all checksums of the archive are right."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(whole)) as old, zipfile.ZipFile(buffer, "w") as new:
+        for name in old.namelist():
+            is_pickle = name.endswith("data.pkl")
+            new.writestr(name, pickle.dumps(hostile, 2) if is_pickle else old.read(name))
+    return buffer.getvalue()
+
+
+HOSTILE = {
+    "zip": lambda whole, evil: saved(evil),
+    "legacy": lambda whole, evil: saved(evil, _use_new_zipfile_serialization=False),
+    "in a checkpoint": lambda whole, evil: saved({**signed(), "model": {"w": evil}}),
+    "as a key": lambda whole, evil: saved({evil: 1, "format": 1, "digest": ""}),
+    "after a checkpoint": lambda whole, evil: saved([signed(), evil]),
+    "exchanged": swapped,
+}
+
+
+@pytest.mark.parametrize("way", HOSTILE)
+def test_nothing_in_a_file_is_ever_run(path, way):
+    target = path.parent / "made by a pickle"
+    path.write_bytes(HOSTILE[way](path.read_bytes(), Hostile(target)))
+    refused(path, Foreign)
+    refused(path, Foreign, run=None)
+    assert not target.exists()
+    torch.load(path, weights_only=False)  # it would have
+    assert target.exists()
+
+
+def test_a_plain_hostile_pickle_is_not_run_either(path):
+    target = path.parent / "made by a pickle"
+    path.write_bytes(pickle.dumps(Hostile(target), 2))
+    refused(path, Foreign)
+    assert not target.exists()
+    pickle.loads(path.read_bytes())
+    assert target.exists()

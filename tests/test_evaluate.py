@@ -1,0 +1,149 @@
+"""Measuring: counts, common random numbers, resuming, checkpoints found."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import data
+import evaluate
+import models
+from checkpoints import content_digest
+from noise import noisy_parameters, unit_noise
+
+POINTS = [(0.0, 0, 1), *((alpha, draw, 1) for draw in range(3) for alpha in (0.1, 0.5, 2.0))]
+
+
+@pytest.fixture(scope="module")
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    return models.build("mlp").eval()
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    return torch.randint(0, 256, (600, 28, 28), generator=torch.Generator().manual_seed(0)).byte()
+
+
+@pytest.fixture(scope="module")
+def labels() -> torch.Tensor:
+    return torch.arange(600) % 10
+
+
+def rows(model, images, labels, points=POINTS, seed=0, noise_seed=0) -> list[list]:
+    return list(evaluate.sweep(model, images, labels, points, noise_seed, seed))
+
+
+def test_counts_and_losses_are_those_of_a_plain_loop(model, images, labels):
+    correct, loss = 0, 0.0
+    for image, label in zip(images, labels, strict=True):
+        x = (image.float() / 255).expand(1, 3, 28, 28)
+        with torch.inference_mode():
+            logits = model(x)
+        correct += int(logits.argmax() == label)
+        loss += F.cross_entropy(logits.double(), label[None]).item()
+    got, total = evaluate.measure(model, images, labels)
+    assert got == correct
+    assert total == pytest.approx(loss, rel=1e-5)
+
+
+def test_a_measurement_does_not_depend_on_the_others(model, images, labels):
+    whole = {tuple(row[:3]): row for row in rows(model, images, labels)}
+    assert len(whole) == len(POINTS)
+    torch.rand(3)
+    assert rows(model, images, labels, POINTS[::-1]) == [whole[p] for p in POINTS[::-1]]
+    for point in POINTS[1:4]:
+        assert rows(model, images, labels, [point]) == [whole[point]]
+
+
+def test_seeds_and_draws_are_independent(model, images, labels):
+    def losses(**options) -> list[float]:
+        return [row[5] for row in rows(model, images, labels, POINTS[1:], **options)]
+
+    first = losses()
+    assert len(set(first)) == len(first)
+    assert not set(first) & set(losses(seed=1))
+    assert not set(first) & set(losses(noise_seed=1))
+
+
+def test_the_noise_is_that_of_the_definition(model, images, labels):
+    [row] = rows(model, images, labels, [(0.5, 2, 1)], seed=7, noise_seed=3)
+    copy = models.build("mlp").eval()
+    copy.load_state_dict(model.state_dict())
+    unit = unit_noise(noisy_parameters(copy), 3, 7, 2)
+    with torch.no_grad():
+        for name, parameter in noisy_parameters(copy).items():
+            parameter += 0.5 * parameter.std(correction=0) * unit[name]
+    correct, loss = evaluate.measure(copy, images, labels)
+    assert row[:5] == [0.5, 2, 1, correct, 600]
+    assert row[5] == pytest.approx(loss, rel=1e-6)
+
+
+def test_the_model_and_the_random_streams_are_left_as_they_were(model, images, labels):
+    before = content_digest(model.state_dict())
+    torch.manual_seed(5)
+    expected = torch.rand(2)
+    torch.manual_seed(5)
+    rows(model, images, labels)
+    assert torch.equal(torch.rand(2), expected)
+    assert content_digest(model.state_dict()) == before
+
+
+def test_both_signs_of_a_draw_are_mirror_images(images, labels):
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(3 * 28 * 28, 10, bias=False))
+    plus, minus = rows(linear, images, labels, [(0.3, 1, 1), (0.3, 1, -1)])
+    assert (plus[2], minus[2]) == (1, -1)
+    assert plus[5] != minus[5]
+
+
+def test_logits_that_are_not_finite_are_wrong_answers(images, labels):
+    class Broken(nn.Module):
+        def forward(self, x):
+            return torch.full((len(x), 10), math.nan)
+
+    assert evaluate.measure(Broken(), images, labels) == (0, None)
+
+
+@pytest.mark.parametrize("name", models.DEFAULT_ARCHITECTURES)
+def test_enormous_noise_leaves_chance(name, mnist):
+    torch.manual_seed(0)
+    model = models.build(name).eval()
+    for parameter in model.parameters():
+        if parameter.std() == 0:
+            nn.init.normal_(parameter, std=0.02)
+    points = [(20.0, draw, 1) for draw in range(4)]
+    part = slice(0, 500)
+    found = rows(model, mnist.test_images[part], mnist.test_labels[part], points)
+    assert 0.02 < sum(row[3] / row[4] for row in found) / 4 < 0.25
+
+
+def test_the_command_says_what_to_run_where_there_is_nothing(command):
+    done = command("evaluate.py")
+    assert done.returncode == 0, done.stderr
+    assert "python train.py" in done.stdout
+
+
+def test_training_and_evaluating_from_the_command_line(command, tmp_path, mnist):
+    done = command("train.py")
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "ckpt").glob("*.pt"))) == 2
+    (tmp_path / "ckpt" / "mlp-foreign.pt").write_bytes(b"not a checkpoint")
+    done = command("evaluate.py", "--draws", "2")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split("-seed")[0] for line in lines] == ["mlp-clean", "mlp-noisy"]
+    for line in lines:
+        assert "acc@0 0.9" in line
+        assert "acc@0.1 0.9" in line
+        assert "drop" in line
+    assert "mlp-foreign.pt" in done.stderr
+    assert (tmp_path / "ckpt" / "mlp-foreign.pt").read_bytes() == b"not a checkpoint"
+
+
+def test_data_py_prints_what_is_documented(command, mnist):
+    done = command("data.py", folders=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Train batch: x.shape=torch.Size([128, 3, 28, 28]), ")
+    assert isinstance(mnist, data.Dataset)

@@ -1,0 +1,118 @@
+"""The faster layers give what torch.nn's give."""
+
+import copy
+from itertools import product
+
+import pytest
+import torch
+from torch import nn
+
+import layers
+
+SHAPES = [
+    (size, kernel, stride, padding)
+    for size, kernel, stride, padding in product(range(1, 9), range(1, 8), (1, 2, 3), range(4))
+    if size + 2 * padding >= kernel
+]
+
+
+def pair(module: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Return a float64 module of torch.nn and its faster twin, with the same parameters."""
+    module = module.double()
+    return module, layers.skip_dead_work(nn.Sequential(copy.deepcopy(module)))[0]
+
+
+def outputs_and_gradients(module: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
+    x = x.clone().requires_grad_() if x.stride(1) else x
+    y = module(x)
+    weights = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view_as(y)
+    wanted = [*module.parameters(), *([x] if x.requires_grad else [])]
+    gradients = torch.autograd.grad((y * weights).sum(), wanted) if wanted else []
+    return [y, *gradients]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_convolutions_and_their_gradients_are_those_of_torch(bias):
+    torch.manual_seed(0)
+    for size, kernel, stride, padding in SHAPES:
+        conv = nn.Conv2d(2, 3, kernel, stride=stride, padding=padding, bias=bias)
+        plain, fast = pair(conv)
+        assert type(fast) is layers.Conv2d
+        x = torch.randn(2, 2, size, size, dtype=torch.float64)
+        for a, b in zip(outputs_and_gradients(plain, x), outputs_and_gradients(fast, x)):
+            torch.testing.assert_close(a, b, msg=f"{size=} {kernel=} {stride=} {padding=}")
+
+
+@pytest.mark.parametrize("options", [dict(groups=2), dict(dilation=2), dict(padding="same")])
+def test_unusual_convolutions_are_left_alone(options):
+    plain, fast = pair(nn.Conv2d(4, 4, 3, **{"padding": 2, **options}))
+    x = torch.randn(2, 4, 5, 5, dtype=torch.float64)
+    torch.testing.assert_close(plain(x), fast(x))
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((1, 3, 1, 1), (1, 1, 0, 0)),  # a 1×1 map: only the middle tap
+        ((2, 3, 2, 1), (1, 2, 0, 0)),  # 2×2 with stride 2: the last two
+        ((2, 3, 1, 1), (0, 2, 1, 1)),  # 2×2: all live, for one output or the other
+        ((28, 7, 2, 3), (0, 6, 3, 2)),
+    ],
+)
+def test_live_taps(shape, expected):
+    assert layers.live_taps(*shape) == expected
+
+
+def test_dead_taps_get_no_gradient_and_cannot_change_the_answer():
+    _, conv = pair(nn.Conv2d(2, 3, 3, padding=1))
+    x = torch.randn(2, 2, 1, 1, dtype=torch.float64)
+    before = conv(x)
+    before.sum().backward()
+    dead = torch.ones(3, 3, dtype=torch.bool)
+    dead[1, 1] = False
+    assert conv.weight.grad[..., dead].eq(0).all()
+    with torch.no_grad():
+        conv.weight[..., dead] += 100
+    assert torch.equal(conv(x), before)
+
+
+@pytest.mark.parametrize(
+    "module", [nn.Conv2d(3, 4, 3), layers.FlatLinear(3 * 36, 5), nn.Conv2d(3, 4, 6)]
+)
+def test_a_repeated_channel_is_multiplied_once_with_the_same_result(module):
+    module = layers.skip_dead_work(nn.Sequential(module)).double()
+    one = torch.randn(2, 1, 6, 6, dtype=torch.float64)
+    view, copy = one.expand(-1, 3, -1, -1), one.repeat(1, 3, 1, 1)
+    assert layers.equal_channels(view)
+    assert not layers.equal_channels(copy)
+    got = outputs_and_gradients(module, view)
+    expected = outputs_and_gradients(module, copy)  # its last entry is the gradient of the copy
+    for a, b in zip(got, expected):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("module", [layers.Normalize(0.2, 0.5), layers.Resize(9)])
+def test_equal_channels_stay_equal_and_right(module):
+    one = torch.rand(2, 1, 6, 6)
+    view, copy = one.expand(-1, 3, -1, -1), one.repeat(1, 3, 1, 1)
+    assert layers.equal_channels(module(view))
+    torch.testing.assert_close(module(view), module(copy))
+
+
+def test_max_pooling_without_a_backward_pass_is_exact():
+    for size, kernel, stride, padding in SHAPES:
+        if padding > kernel // 2:
+            continue
+        plain, fast = pair(nn.MaxPool2d(kernel, stride, padding))
+        assert type(fast) is layers.MaxPool2d
+        x = torch.randn(2, 3, size, size)
+        assert torch.equal(plain(x), fast(x)), (size, kernel, stride, padding)
+        needs_gradient = x.requires_grad_()
+        assert torch.equal(plain(needs_gradient), fast(needs_gradient))
+
+
+def test_max_pooling_passes_nan_on():
+    x = torch.zeros(1, 1, 4, 4)
+    x[0, 0, 1, 1] = torch.nan
+    _, fast = pair(nn.MaxPool2d(2))
+    assert fast(x.double()).isnan().sum() == 1

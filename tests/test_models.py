@@ -1,0 +1,123 @@
+"""Every architecture of the registry: shapes, coverage by noise, restore, the printed check."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import models
+from checkpoints import content_digest
+from noise import noisy_parameters, weight_noise
+
+HEAVY = 20_000_000  # parameters; architectures above it are tested in the slow part
+
+
+def size(name: str) -> int:
+    with torch.device("meta"):
+        return sum(p.numel() for p in models.build(name).parameters())
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=[pytest.mark.slow] if size(name) > HEAVY else [])
+        for name in models.ARCHITECTURES
+    ],
+)
+def named_model(request) -> tuple[str, nn.Module]:
+    torch.manual_seed(0)
+    model = models.build(request.param).eval()
+    for parameter in model.parameters():  # torchvision's ViT starts with a head of zeros, and
+        if parameter.std() == 0:  # noise relative to them is zero too
+            nn.init.normal_(parameter, std=0.02)
+    return request.param, model
+
+
+def test_logits_have_the_shape_promised(named_model):
+    _, model = named_model
+    with torch.inference_mode():
+        assert model(torch.rand(2, 3, 28, 28)).shape == (2, models.CLASSES)
+
+
+def test_one_grey_channel_seen_three_times_gives_what_three_copies_give(named_model):
+    _, model = named_model
+    one = torch.rand(2, 1, 28, 28)
+    with torch.inference_mode():
+        got, expected = model(one.expand(-1, 3, -1, -1)), model(one.repeat(1, 3, 1, 1))
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_every_parameter_is_noisy_or_known_to_be_clean(named_model):
+    name, model = named_model
+    noisy = noisy_parameters(model)
+    total = sum(p.numel() for p in model.parameters())
+    share = sum(p.numel() for p in noisy.values()) / total
+    print(f"{name}: {len(noisy)} noisy tensors, {share:.2%} of {total:,} parameters")
+    assert share > 0.95
+    clean = {n for n, _ in model.named_parameters()} - set(noisy)
+    matrices = {n for n, p in model.named_parameters() if p.dim() > 1 and "embedding" not in n}
+    assert not {n for n in clean & matrices if "token" not in n}
+
+
+def test_weights_come_back_bit_for_bit_after_use_an_exception_and_a_backward_pass(named_model):
+    _, model = named_model
+    before = content_digest(model.state_dict())
+    x = torch.rand(2, 3, 28, 28)
+    with weight_noise(model, 0.5, torch.Generator().manual_seed(0)):
+        assert content_digest(model.state_dict()) != before
+        F.cross_entropy(model(x), torch.tensor([1, 2])).backward()
+    assert content_digest(model.state_dict()) == before
+    assert all(p.grad is not None for p in noisy_parameters(model).values())
+    model.zero_grad()
+    with (
+        pytest.raises(ZeroDivisionError),
+        weight_noise(model, 0.5, torch.Generator().manual_seed(0)),
+    ):
+        _ = 1 / 0
+    assert content_digest(model.state_dict()) == before
+
+
+def test_noise_matters(named_model):
+    _, model = named_model
+    x = torch.rand(2, 3, 28, 28)
+    with torch.inference_mode():
+        before = model(x)
+        with weight_noise(model, 0.0):
+            assert torch.equal(model(x), before)
+        with weight_noise(model, 0.5, torch.Generator().manual_seed(0)):
+            assert not torch.equal(model(x), before)
+
+
+def test_resnet18_is_torchvisions():
+    import torchvision
+
+    torch.manual_seed(0)
+    ours = models.ARCHITECTURES["resnet18"]()
+    theirs = torchvision.models.resnet18(num_classes=models.CLASSES)
+    theirs.load_state_dict(ours.state_dict())
+    x, y = torch.rand(8, 3, 28, 28), torch.arange(8)
+    for model in (ours, theirs):
+        model.train()
+        F.cross_entropy(model(x), y).backward()
+    for (name, a), b in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-4, msg=name)
+    ours, theirs = ours.eval(), theirs.eval()
+    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-4, atol=1e-4)
+
+
+def test_the_builders_give_fresh_weights():
+    model = models.build("mlp")
+    again = copy.deepcopy(model)
+    assert content_digest(model.state_dict()) == content_digest(again.state_dict())
+    assert content_digest(models.build("mlp").state_dict()) != content_digest(model.state_dict())
+
+
+def test_the_command_prints_a_line_for_each_default_architecture(command):
+    done = command("models.py", folders=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(models.DEFAULT_ARCHITECTURES)
+    for name, line in zip(models.DEFAULT_ARCHITECTURES, lines, strict=True):
+        assert line.startswith(f"{name}: ok, (2, 3, 28, 28) -> (2, 10)")

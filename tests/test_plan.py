@@ -1,0 +1,195 @@
+"""plan.py: what was asked for, kept, joined with what was asked before, and told from the rest."""
+
+import dataclasses
+import json
+
+import pytest
+from damage import damaged, edited, json_values, rewrite, snapshot
+from fakes import make_plan
+from hypothesis import given
+from hypothesis import strategies as st
+
+import config
+import plan as plans
+import records
+from config import Recipe, Run
+from files import Damaged
+
+PLAN = make_plan(alphas=(0.0, 0.1), draws=2)
+
+
+def with_recipe(plan: plans.Plan, **changes) -> plans.Plan:
+    return dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, **changes))
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A results folder with a plan."""
+    folder = tmp_path_factory.mktemp("results")
+    plans.save(folder, PLAN)
+    return folder
+
+
+# ---- On disk ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "plan", [PLAN, make_plan(), make_plan(("vit",), ("noisy",), (7,)), with_recipe(PLAN, epochs=1)]
+)
+def test_a_plan_is_read_back_as_it_was_saved(tmp_path, plan):
+    plans.save(tmp_path / "new", plan)
+    found = plans.load(tmp_path / "new")
+    assert found == plan
+    assert [r.run_id for r in found.runs] == [r.run_id for r in plan.runs]
+
+
+def test_a_folder_without_a_plan_says_so(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        plans.load(tmp_path)
+
+
+TEXT = json.dumps(dataclasses.asdict(PLAN))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "null",
+        "{}",
+        "[" * 100_000,
+        "\ud800",
+        TEXT[:-1],
+        TEXT.replace('"seeds"', '"Seeds"'),
+        TEXT.replace('["mlp", "cnn"]', '"mlp"'),
+        TEXT.replace('["mlp", "cnn"]', '["mlp", ["cnn"]]'),
+        TEXT.replace('"clean"', '"clear"'),
+        TEXT.replace("[0, 1, 2]", '["0"]'),
+        TEXT.replace("[0, 1, 2]", "[0.5]"),
+        TEXT.replace("[0, 1, 2]", "0"),
+        TEXT.replace("[0.0, 0.1]", "[NaN]"),
+        TEXT.replace("[0.0, 0.1]", '["0"]'),
+        TEXT.replace("[0.0, 0.1]", f"[1{'0' * 400}]"),
+        TEXT.replace('"draws": 2', '"draws": null'),
+        TEXT.replace('"draws": 2', '"draws": true'),
+        TEXT.replace('"epochs": ', '"epochs": "3", "x": '),
+        TEXT.replace('"epochs": ', '"epochs": [3], "x": '),
+        TEXT.replace('"recipe": {', '"recipe": [], "x": {'),
+        TEXT.replace('"recipe": {', '"recipe": {"a\\nb": 1, '),
+    ],
+)
+def test_a_damaged_plan_is_refused_in_one_line(tmp_path, text):
+    assert text != TEXT
+    data = text.encode("utf-8", "surrogatepass")
+    plans.path(tmp_path).write_bytes(data)
+    with pytest.raises(Damaged, match="not a plan of this version") as caught:
+        plans.load(tmp_path)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+    assert plans.path(tmp_path).read_bytes() == data
+
+
+def test_a_folder_in_the_place_of_a_plan_is_refused(tmp_path):
+    plans.path(tmp_path).mkdir()
+    with pytest.raises(Damaged, match="Is a directory"):
+        plans.load(tmp_path)
+
+
+def refused_or_usable(folder, data: bytes) -> None:
+    rewrite(plans.path(folder), data)
+    before = snapshot(folder)
+    try:
+        plan = plans.load(folder)
+    except Damaged as error:
+        assert "\n" not in str(error)
+    else:
+        assert len({run.run_id for run in plan.runs}) <= len(plan.runs)
+        assert PLAN.joined(plan).runs and plan.joined(PLAN).runs
+    assert snapshot(folder) == before
+
+
+@given(st.binary(max_size=200) | json_values.map(lambda v: json.dumps(v).encode()))
+def test_any_bytes_are_refused_or_are_a_plan(saved, data):
+    refused_or_usable(saved, data)
+
+
+@given(damaged(TEXT.encode()) | edited(json.loads(TEXT)).map(lambda v: json.dumps(v).encode()))
+def test_any_damage_is_refused_or_leaves_a_plan(saved, data):
+    refused_or_usable(saved, data)
+
+
+# ---- Joining ---------------------------------------------------------------------------------
+
+
+def test_a_later_command_adds_to_the_earlier_one():
+    mlp = make_plan(("mlp",), ("clean",), (0, 2), alphas=(0.0, 0.1), draws=2)
+    vit = make_plan(("vit",), ("noisy", "clean"), (1,), alphas=(0.0, 0.5), draws=5)
+    joined = vit.joined(mlp)
+    assert joined == make_plan(
+        ("mlp", "vit"), ("clean", "noisy"), (0, 1, 2), alphas=(0.0, 0.1, 0.5), draws=5
+    )
+    both = {run.run_id for plan in (mlp, vit) for run in plan.runs}
+    assert both <= {run.run_id for run in joined.runs}
+    assert mlp.joined(joined) == vit.joined(joined) == joined  # takes none away
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        with_recipe(PLAN, epochs=99),
+        with_recipe(PLAN, alpha_train=9.0),
+        make_plan(alphas=(0.0, 0.1), draws=2, test_size=100),
+        make_plan(alphas=(0.0, 0.1), draws=2, noise_seed=1),
+    ],
+)
+def test_another_recipe_or_test_replaces_the_plan(other):
+    mine = make_plan(("vit",), alphas=(0.0,))
+    assert mine.joined(other) == mine
+    assert other.joined(mine) == other
+
+
+# ---- Selecting -------------------------------------------------------------------------------
+
+
+def record(run: Run, **identity) -> records.Record:
+    made = records.new(run, "weights", [], {})
+    return {**made, "identity": {**made["identity"], **identity}}
+
+
+def test_records_of_the_recipe_are_chosen_whoever_asked_for_them():
+    asked = [record(run) for run in PLAN.runs]
+    beyond = record(Run("vit", "noisy", 99, PLAN.recipe))  # from another machine's command
+    assert PLAN.select([*asked, beyond]) == ([*asked, beyond], [])
+
+
+def test_a_clean_run_belongs_to_every_training_noise():
+    stronger = with_recipe(PLAN, alpha_train=9.0)
+    clean, noisy = (record(run) for run in PLAN.runs[:2])
+    chosen, left_out = stronger.select([clean, noisy])
+    assert chosen == [clean]
+    assert left_out == [f"{noisy['run_id']}: another recipe (alpha_train 0.5, asked 9.0)"]
+
+
+RECIPE = PLAN.runs[0].identity["recipe"]
+
+
+@pytest.mark.parametrize(
+    ("identity", "reason"),
+    [
+        ({"recipe": {**RECIPE, "epochs": 99}}, f"epochs 99, asked {Recipe().epochs}"),
+        ({"recipe": {**RECIPE, "dataset": "cifar"}}, "dataset 'cifar', asked 'mnist'"),
+        ({"recipe": {**RECIPE, "momentum": 0.9}}, "momentum 0.9, asked None"),
+        (
+            {"recipe": {**RECIPE, "epochs": 99, "batch_size": 1}},
+            f"batch_size 1, asked 128; epochs 99, asked {Recipe().epochs}",
+        ),
+        ({"recipe_version": 99}, f"version 99, now {config.RECIPE_VERSION}"),
+        ({"regime": "dropout"}, "regime 'dropout' is not known here"),
+        ({"more": 1}, "other fields"),
+    ],
+)
+def test_other_recipes_are_left_out_with_the_reason(identity, reason):
+    mine, other = record(PLAN.runs[0]), record(PLAN.runs[2], **identity)
+    chosen, left_out = PLAN.select([other, mine])
+    assert chosen == [mine]
+    assert left_out == [f"{other['run_id']}: another recipe ({reason})"]

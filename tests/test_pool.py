@@ -1,0 +1,111 @@
+"""Workers that fail, die or are interrupted."""
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT
+
+import pool
+
+
+def work(job, tell, fate=None):
+    """Do what the fate of this job says."""
+    tell("pid", pid=os.getpid())
+    match (fate or {}).get(job):
+        case "raise":
+            raise MemoryError("no more")
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "exit":
+            os._exit(3)
+        case "slow":
+            time.sleep(600)
+    tell("fact", value=job * 10)
+
+
+def run(jobs, fate=None, workers=2):
+    events = []
+    failed = pool.run_jobs(
+        jobs,
+        functools.partial(work, fate=fate or {}),
+        workers,
+        lambda job, kind, facts: events.append((job, kind, facts)),
+    )
+    return failed, events
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().split()[2] != "Z"
+
+
+def test_every_job_is_done_once_and_told():
+    failed, events = run(range(6))
+    assert not failed
+    for kind in ("started", "done"):
+        assert sorted(job for job, k, _ in events if k == kind) == list(range(6))
+    assert sorted(facts["value"] for _, kind, facts in events if kind == "fact") == [
+        *range(0, 60, 10)
+    ]
+    assert len({facts["pid"] for _, kind, facts in events if kind == "pid"}) <= 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_one_bad_job_does_not_take_the_others_along(workers):
+    fate = {1: "raise", 2: "kill", 3: "exit"}
+    failed, events = run(range(6), fate, workers)
+    assert set(failed) == {1, 2, 3}
+    assert "MemoryError: no more" in failed[1]
+    assert "SIGKILL" in failed[2]
+    assert "status 3" in failed[3]
+    assert {job for job, kind, _ in events if kind == "done"} == {0, 4, 5}
+
+
+def test_nothing_to_do():
+    assert run([]) == ({}, [])
+
+
+def test_an_exception_here_ends_the_workers():
+    pids = []
+
+    def stop(job, kind, facts):
+        if kind == "pid":
+            pids.append(facts["pid"])
+            if len(pids) == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pool.run_jobs(
+            range(4), functools.partial(work, fate=dict.fromkeys(range(4), "slow")), 2, stop
+        )
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    script = f"""
+import sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
+import functools, pool, test_pool
+if __name__ == "__main__":
+    show = lambda job, kind, facts: kind == "pid" and print(facts["pid"], flush=True)
+    pool.run_jobs([0, 1], functools.partial(test_pool.work, fate={{0: "slow", 1: "slow"}}), 2, show)
+"""
+    path = tmp_path / "parent.py"
+    path.write_text(script)
+    parent = subprocess.Popen([sys.executable, path], stdout=subprocess.PIPE, text=True)
+    pids = [int(parent.stdout.readline()) for _ in range(2)]
+    assert all(alive(pid) for pid in pids)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 20
+    while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(alive(pid) for pid in pids)

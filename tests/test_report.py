@@ -1,0 +1,578 @@
+"""Records → tables, figures, report: made-up records in, files out."""
+
+import csv
+import html.parser
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from fakes import make_plan, make_results, measure, read_json
+
+import figures
+import plan as plans
+import records
+import report
+import stats
+import tables
+from config import Recipe, Run
+from files import Damaged
+from merge import NotResults, merge_results
+
+ROOT = Path(__file__).parent.parent
+WRITTEN = {
+    *("summary.csv", "sweep.csv", "results.json", "effects.csv", "curves.csv"),
+    *(f"{name}.{kind}" for name in ("robustness", "effects", "draws") for kind in ("pdf", "png")),
+    *("report.html", "report.md", "table.tex"),
+}
+SMALL = {"alphas": (0.0, 0.1, 0.5, 2.0), "draws": 2}
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A complete results folder of two architectures, two regimes and three seeds."""
+    return make_results(tmp_path / "results", make_plan(**SMALL))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """The same folder with everything rebuilt once, for tests that only look."""
+    folder = make_results(tmp_path_factory.mktemp("made") / "results", make_plan(**SMALL))
+    report.rebuild(folder)
+    return folder
+
+
+def run_report(*arguments, **environment) -> subprocess.CompletedProcess:
+    """Run report.py as a user would."""
+    command = [sys.executable, ROOT / "report.py", *map(str, arguments)]
+    env = {**os.environ, **environment}
+    return subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file of a folder and its bytes."""
+    files = (p for p in folder.rglob("*") if p.is_file())
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
+
+
+def read_csv(path: Path) -> list[dict]:
+    """Return the rows of a CSV file, as text."""
+    return list(csv.DictReader(io.StringIO(path.read_text())))
+
+
+# --- the tables ---------------------------------------------------------------------------------
+
+
+def test_tables_have_the_documented_columns_and_every_run(made):
+    summary, sweep = read_csv(made / "summary.csv"), read_csv(made / "sweep.csv")
+    assert ",".join(summary[0]) == "architecture,regime,seed,acc_0,acc_0.1,drop_0.1"
+    assert ",".join(sweep[0]) == "architecture,regime,seed,alpha_test,draw,accuracy,loss"
+    assert len(summary) == 2 * 2 * 3 and len(sweep) == 12 * (1 + 3 * 2)
+    assert [row["architecture"] for row in summary] == ["mlp"] * 6 + ["cnn"] * 6  # as in the plan
+
+
+def test_tables_show_the_counts_of_the_records(tmp_path):
+    plan = make_plan(("mlp",), ("clean",), (0,), alphas=(0.0, 0.1), draws=2)
+    plans.save(tmp_path, plan)
+    record = records.new(plan.runs[0], "w", [], {})
+    rows = [
+        [0.0, 0, 1, 98, 100, 5.0],
+        [0.1, 0, 1, 97, 100, 7.5],
+        [0.1, 1, 1, 96, 100, None],
+        [0.1, 2, 1, 92, 100, 9.0],
+    ]
+    records.save(
+        tmp_path / "runs" / f"{record['run_id']}.json",
+        records.add(record, plan.sweep.settings, rows),
+    )
+    report.rebuild(tmp_path, everything=False)
+    assert (tmp_path / "summary.csv").read_text().splitlines()[1] == "mlp,clean,0,0.98,0.95,0.03"
+    assert (tmp_path / "sweep.csv").read_text().splitlines()[1:] == [
+        "mlp,clean,0,0.0,0,0.98,0.05",
+        "mlp,clean,0,0.1,0,0.97,0.075",
+        "mlp,clean,0,0.1,1,0.96,",
+        "mlp,clean,0,0.1,2,0.92,0.09",
+    ]
+    body = read_json(tmp_path / "results.json")
+    assert body["sweep"][2]["loss"] is None and body["summary"][0]["drop_0.1"] == 0.03
+
+
+def test_results_json_says_what_how_and_the_numbers(made):
+    text = (made / "results.json").read_text()
+    body = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert list(body) == ["config", "provenance", "summary", "sweep"]
+    assert body["config"]["recipe"]["epochs"] == Recipe().epochs
+    assert len(body["provenance"]) == len(body["summary"]) == 12
+    frame = pd.read_csv(made / "sweep.csv")
+    pd.testing.assert_frame_equal(pd.DataFrame(body["sweep"]), frame)
+
+
+def test_reference_alpha_is_matched_exactly_and_empty_where_not_swept(tmp_path):
+    make_results(tmp_path, make_plan(alphas=(0.0, 0.1000001, 2.0), draws=1))
+    found = report.rebuild(tmp_path, everything=False)
+    assert found.summary["acc_0"].notna().all() and found.summary["acc_0.1"].isna().all()
+    assert read_csv(tmp_path / "summary.csv")[0]["drop_0.1"] == ""
+    assert "–" in found.text and "nan" not in found.text.lower()
+
+
+def test_printed_summary_is_the_documented_one(folder):
+    run = run_report("--results-dir", folder)
+    assert (run.returncode, run.stderr) == (0, "")
+    lines = run.stdout.splitlines()
+    assert lines[0].split() == ["Architecture", "Regime", "Seed", "Acc(0)", "Acc(0.1)", "Drop"]
+    first = read_csv(folder / "summary.csv")[0]
+    assert lines[1].split()[:3] == ["mlp", "clean", "0"]
+    printed = [float(cell) for cell in lines[1].split()[3:]]
+    assert printed == [round(float(first[k]), 4) for k in ("acc_0", "acc_0.1", "drop_0.1")]
+    means = lines[lines.index("Mean drop at α = 0.1") + 2 :]
+    assert [line.split()[:2] for line in means] == [
+        [name, regime] for name in ("mlp", "cnn") for regime in ("clean", "noisy")
+    ]
+    drops = pd.read_csv(folder / "summary.csv").groupby(["architecture", "regime"])["drop_0.1"]
+    assert float(means[1].split()[2]) == round(drops.mean()["mlp", "noisy"], 4)
+    assert means[1].split()[3] == "3"
+
+
+def test_sign_column_appears_only_with_antithetic_draws(tmp_path):
+    folder = make_results(tmp_path, make_plan(("mlp",), **SMALL))
+    report.rebuild(folder, everything=False)
+    before = (folder / "summary.csv").read_bytes()
+    plan = plans.load(folder)
+    run = plan.runs[0]
+    path = folder / "runs" / f"{run.run_id}.json"
+    minus = measure(run, [(0.1, 0, -1), (0.1, 1, -1)], plan.sweep.settings)
+    records.save(path, records.add(records.load(path), plan.sweep.settings, minus))
+    report.rebuild(folder)
+    sweep = read_csv(folder / "sweep.csv")
+    assert list(sweep[0])[-2:] == ["loss", "sign"]
+    assert [row["sign"] for row in sweep].count("-1") == 2
+    assert (folder / "summary.csv").read_bytes() == before  # + draws alone are averaged
+    assert "Curvature of the loss" in (folder / "report.html").read_text()
+
+
+# --- what is there, what is missing -------------------------------------------------------------
+
+PARTIAL = {
+    "no records": lambda run, point: False,
+    "one run": lambda run, point: (run.architecture, run.seed, run.regime) == ("mlp", 0, "clean"),
+    "one regime": lambda run, point: run.regime == "noisy",
+    "one seed": lambda run, point: run.seed == 1,
+    "one seed of noisy": lambda run, point: run.regime == "clean" or run.seed == 2,
+    "no start": lambda run, point: point[0] > 0,
+    "only the start": lambda run, point: point[0] == 0,
+    "some strengths": lambda run, point: point[0] in (0, 0.5) or run.seed == 0,
+    "unequal draws": lambda run, point: point[1] == 0 or run.seed + (run.regime == "noisy") > 1,
+    "one architecture": lambda run, point: run.architecture == "cnn",
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", PARTIAL)
+def test_partial_results_make_a_whole_report(tmp_path, name):
+    plan = make_plan(**SMALL)
+    make_results(tmp_path, plan, PARTIAL[name])
+    found = report.rebuild(tmp_path)
+    assert set(contents(tmp_path)) >= WRITTEN
+    lacking = [
+        run
+        for run in plan.runs
+        if not all(PARTIAL[name](run, (a, k, 1)) for a, k in plan.sweep.points)
+    ]
+    assert len(found.missing) == len(lacking) > 0
+    page = (tmp_path / "report.html").read_text()
+    for run, message in zip(lacking, found.missing, strict=True):
+        assert message.startswith(run.run_id)
+        assert message in found.text and run.run_id in page
+    words = " ".join(Page(page).text)
+    for text in (found.text, words, (tmp_path / "report.md").read_text()):
+        assert not re.search(r"\bnan\b|\binf\b|None", text)
+
+
+def test_incomplete_run_names_what_it_lacks(tmp_path):
+    plan = make_plan(("mlp",), ("clean",), (0,), **SMALL)
+    make_results(tmp_path, plan, lambda run, point: point[:2] != (0.5, 1))
+    (message,) = report.rebuild(tmp_path, everything=False).missing
+    assert message == f"{plan.runs[0].run_id}: 1 of 7 measurements missing (at α = 0.5)"
+
+
+def test_other_recipes_and_bad_files_are_left_out_and_named(folder):
+    before = report.rebuild(folder, everything=False)
+    other = Run("mlp", "clean", 0, Recipe(epochs=9))
+    path = folder / "runs" / f"{other.run_id}.json"
+    rows = measure(other, [(0.0, 0, 1)], plans.load(folder).sweep.settings)
+    record = records.new(other, "w", [], {})
+    records.save(path, records.add(record, plans.load(folder).sweep.settings, rows))
+    (folder / "runs" / "broken.json").write_text("{")
+    after = report.rebuild(folder, everything=False)
+    pd.testing.assert_frame_equal(after.sweep, before.sweep)
+    assert len(after.left_out) == 2
+    assert any(m.startswith(other.run_id) and "epochs 9" in m for m in after.left_out)
+    assert any(m.startswith("broken.json") for m in after.left_out)  # no path of this machine
+    assert all(m in after.text for m in after.left_out)
+
+
+def test_runs_outside_the_plan_but_of_its_recipe_enter(folder):
+    extra = make_plan(("vit",), ("clean",), (7,), **SMALL)
+    full = plans.load(folder)
+    make_results(folder, extra)
+    plans.save(folder, full)
+    found = report.rebuild(folder, everything=False)
+    assert found.missing == []
+    assert tuple(found.summary.iloc[-1][["architecture", "seed"]]) == ("vit", 7)
+
+
+def test_measurements_under_other_settings_do_not_mix(folder):
+    plan = plans.load(folder)
+    path = folder / "runs" / f"{plan.runs[0].run_id}.json"
+    before = report.rebuild(folder, everything=False).sweep
+    rows = measure(plan.runs[0], [(0.0, 0, 1)], {"noise_seed": 1}, total=100)
+    settings = replace(plan.sweep, noise_seed=1).settings
+    records.save(path, records.add(records.load(path), settings, rows))
+    pd.testing.assert_frame_equal(report.rebuild(folder, everything=False).sweep, before)
+
+
+# --- repeatable, light, alone -------------------------------------------------------------------
+
+
+def test_same_inputs_give_the_same_bytes_in_any_surroundings(folder, tmp_path):
+    copy = tmp_path / "elsewhere" / "copy"
+    shutil.copytree(folder, copy)
+    (tmp_path / "matplotlibrc").write_text("axes.facecolor: red\nsavefig.dpi: 20\n")
+    report.rebuild(folder)
+    run = run_report(
+        *("--results-dir", copy),
+        SOURCE_DATE_EPOCH="1",
+        MATPLOTLIBRC=str(tmp_path / "matplotlibrc"),
+        MPLBACKEND="svg",
+        PYTHONHASHSEED="7",
+        TZ="Asia/Tokyo",
+    )
+    assert run.returncode == 0, run.stderr
+    mine, theirs = contents(folder), contents(copy)
+    assert {name for name in mine if mine[name] != theirs.get(name)} == set()
+    assert set(mine) - WRITTEN == {"plan.json", *(n for n in mine if n.startswith("runs"))}
+
+
+def test_nothing_of_torch_or_pyplot_is_loaded():
+    code = "import sys, report; print({'torch', 'matplotlib.pyplot'} & set(sys.modules))"
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "set()"
+
+
+def test_tables_alone_on_request(folder):
+    report.rebuild(folder, everything=False)
+    made = set(contents(folder)) & WRITTEN
+    assert made == {"summary.csv", "sweep.csv", "results.json"}
+
+
+@pytest.mark.parametrize("plan", [None, "{", '{"architectures": []}'])
+def test_a_folder_without_a_good_plan_is_refused_in_one_line(tmp_path, plan):
+    if plan is not None:
+        (tmp_path / "plan.json").write_text(plan)
+    before = contents(tmp_path)
+    run = run_report("--results-dir", tmp_path)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert len(run.stderr.splitlines()) == 1 and "plan" in run.stderr
+    assert contents(tmp_path) == before
+
+
+# --- the pages ----------------------------------------------------------------------------------
+
+
+class Page(html.parser.HTMLParser):
+    """Collects what the tests ask of a page."""
+
+    VOID = ("meta", "img", "br", "link")
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open, self.tags, self.text = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text.append(data)
+
+    def all(self, tag: str) -> list[dict]:
+        """Return the attributes of every such tag."""
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+def test_page_stands_alone_and_is_accessible(made):
+    text = (made / "report.html").read_text()
+    page = Page(text)
+    assert page.open == []
+    assert page.all("html") == [{"lang": "en"}] and page.all("title")
+    assert any(m.get("name") == "viewport" for m in page.all("meta"))
+    assert "http" not in text.replace("data:image", "") and not page.all("script")
+    images = page.all("img")
+    assert len(images) == 2 * 3
+    assert all(i["src"].startswith("data:image/svg+xml;base64,") and i["alt"] for i in images)
+    assert len(page.all("caption")) == len(page.all("table")) > 6
+    assert all(cell.get("scope") in ("row", "col") for cell in page.all("th"))
+    assert str(made) not in text
+
+
+def test_page_gives_verdicts_with_n_and_provenance(made):
+    words = " ".join(" ".join(Page((made / "report.html").read_text()).text).split())
+    effects = pd.read_csv(made / "effects.csv")
+    best = effects[(effects.architecture == "mlp") & (effects.verdict == "better")]
+    assert len(best)
+    at = ", ".join(f"{a:g}" for a in best.alpha)
+    assert f"accuracy is better at α = {at} (most at" in words
+    assert "n = 3 paired seeds, 2 draws each" in words
+    factor = float(stats.t_factor(3, 3))
+    assert f"simultaneous over 3 strengths is ± {factor:.1f} standard errors" in words
+    assert "2-core CPU" in words and "peak_lr" in words and "Nothing: every run" in words
+
+
+def test_verdict_of_an_architecture_without_pairs_is_not_made_up(tmp_path):
+    make_results(tmp_path, make_plan(**SMALL), PARTIAL["one regime"])
+    report.rebuild(tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert text.count("No paired runs yet.") == 2
+    assert not any(word in text for word in ("better", "worse", "unresolved ("))
+
+
+def test_markdown_and_latex_hold_the_main_table(made):
+    effects = pd.read_csv(made / "effects.csv")
+    counts = effects.verdict.value_counts()
+    markdown = (made / "report.md").read_text().split("## What it would take")[0]
+    latex = (made / "table.tex").read_text()
+    for word, number in counts.items():
+        assert latex.count(f"& {word}") == number
+        assert markdown.count(f"| {word}") == number
+    body = [line for line in markdown.splitlines() if line.startswith("|")]
+    widths = {line.count("|") for line in body}
+    assert len(widths) == 2  # the main table's and the metrics'
+    rows = [line for line in latex.splitlines() if "&" in line]
+    assert len(rows) == 1 + len(effects) and len({line.count("&") for line in rows}) == 1
+    assert all(line.endswith(r"\\") for line in rows)
+    assert latex.isascii() and latex.count("{") == latex.count("}")
+    assert all(command in latex for command in (r"\toprule", r"\midrule", r"\bottomrule"))
+
+
+def test_main_table_agrees_with_the_statistics(made):
+    rows = report.read(made).rows
+    table = tables.main_table(rows, "cnn")
+    means = stats.intervals(rows).set_index(["architecture", "regime", "alpha"])
+    line = next(row for row in table.body if row[0] == "0.5")
+    for column, regime in ((1, "clean"), (2, "noisy")):
+        found = means.loc["cnn", regime, 0.5]
+        assert line[column] == f"{found['mean']:.4f} ± {found.half:.4f}"
+        assert line[column + 4] == f"{100 * found['drop']:.2f}"
+        assert line[column + 6] == f"{found.retention:.3f}"
+    assert line[9:] == ["3 / 3 / 3", "2 / 2"]
+
+
+@pytest.mark.parametrize(
+    ("row", "log", "signed", "text"),
+    [
+        ((1.5, 1.5, 1.2, 1.9), True, False, "1.5 [1.2, 1.9] (n = 3)"),
+        ((2.0, np.inf, 0.0, np.inf), True, False, "> 2 (n = 3, 2 censored)"),
+        ((1.8, np.inf, 1.1, np.inf), True, False, "> 1.8 [1.1, –] (n = 3, 2 censored)"),
+        ((0.0, 0.01, 0.0, 0.02), True, False, "< 0.01 [–, 0.02] (n = 3, 2 censored)"),
+        ((0.0, np.inf, 0.0, np.inf), True, False, "not known (n = 3, 2 censored)"),
+        ((-0.1, -0.1, -0.3, 0.1), False, True, "-0.1 [-0.3, +0.1] (n = 3)"),
+        ((0.1, 0.1, -np.inf, np.inf), False, True, "+0.1 (n = 3)"),
+    ],
+)
+def test_censored_values_are_written_as_such(row, log, signed, text):
+    censored = 2 if row[0] != row[1] else 0
+    names = ("mean_low", "mean_high", "low", "high")
+    found = {"seeds": 3, "censored": censored, **dict(zip(names, row, strict=True))}
+    assert tables.bounds(found, log, signed) == text
+
+
+# --- figures ------------------------------------------------------------------------------------
+
+
+def test_curves_show_every_seed_and_the_mean(made):
+    rows = report.read(made).rows
+    figure = figures.panels(figures.draw_curves, rows, ["mlp", "cnn"])
+    assert [axes.get_title() for axes in figure.axes] == [
+        "mlp, 2 draws per seed and α",
+        "cnn, 2 draws per seed and α",
+    ]
+    axes = figure.axes[0]
+    assert axes.get_xscale() == "log" and axes.get_xticklabels()[0].get_text() == "0"
+    lines = {line.get_label(): line for line in axes.lines}
+    mean = lines["noisy (mean, n = 3 seeds)"]
+    expected = stats.intervals(rows).set_index(["architecture", "regime", "alpha"])["mean"]
+    expected = expected["mlp", "noisy"].drop(0.0)
+    np.testing.assert_allclose(mean.get_ydata(), expected)
+    np.testing.assert_allclose(mean.get_xdata(), expected.index)
+    faint = [line for line in axes.lines if line.get_alpha() == 0.4 and len(line.get_xdata()) == 3]
+    assert len(faint) == 2 * 3
+
+
+def test_regimes_differ_without_colour():
+    looks = figures.LOOKS.values()
+    assert len({(look["linestyle"]) for look in looks}) == len(figures.LOOKS)
+    assert len({(look["marker"]) for look in looks}) == len(figures.LOOKS)
+
+
+def test_resolved_effects_are_filled(made):
+    rows = report.read(made).rows
+    (axes,) = figures.panels(figures.draw_effects, rows, ["mlp"]).axes
+    effects = stats.paired_effects(rows[rows.architecture == "mlp"])
+    fills = {}
+    for container in axes.containers:
+        line = container.lines[0]
+        fills.setdefault(line.get_markerfacecolor() != "white", []).extend(line.get_ydata())
+    for resolved, part in effects.groupby(effects.verdict != stats.UNRESOLVED):
+        np.testing.assert_allclose(sorted(fills[resolved]), sorted(100 * part.effect))
+
+
+def test_layers_are_bars_with_intervals():
+    table = pd.DataFrame(
+        {
+            "alpha": 0.5,
+            "parameter": ["", "fc1.weight", "fc2.weight"],
+            "draws": 4,
+            "loss": [0.4, 0.3, 0.1],
+            "loss_half": [0.1, 0.1, np.nan],
+        }
+    )
+    (axes,) = figures.draw_layers(table).axes
+    assert [bar.get_width() for bar in axes.patches] == [0.3, 0.1]
+    assert axes.get_title() == "α = 0.5, n = 4 draws"
+
+
+# --- merging ------------------------------------------------------------------------------------
+
+
+def part(folder: Path, keep, **changes) -> Path:
+    """Return a results folder of the small plan that holds only what `keep` says."""
+    return make_results(folder, make_plan(**{**SMALL, **changes}), keep)
+
+
+def test_parts_from_two_machines_make_the_whole(folder, tmp_path):
+    one = part(tmp_path / "one", lambda run, point: run.architecture == "mlp")
+    two = part(tmp_path / "two", lambda run, point: run.architecture == "cnn")
+    run = run_report("--results-dir", one, "--merge", two)
+    assert run.returncode == 0, run.stderr
+    report.rebuild(folder)
+    assert contents(one) == contents(folder)
+    assert set(contents(two)) & WRITTEN == set()
+
+
+def test_measurements_of_one_run_add_up(folder, tmp_path):
+    one = part(tmp_path / "one", lambda run, point: point[1] == 0)
+    two = part(tmp_path / "two", lambda run, point: point[1] == 1 or point[0] == 0)
+    assert merge_results(one, [two]) == []
+    report.rebuild(one, everything=False)
+    report.rebuild(folder, everything=False)
+    assert contents(one) == contents(folder)
+
+
+def test_merging_again_changes_nothing(folder, tmp_path):
+    target = tmp_path / "new"
+    merge_results(target, [folder])
+    before = contents(target)
+    stamps = {p: p.stat().st_mtime_ns for p in (target / "runs").iterdir()}
+    merge_results(target, [folder, folder])
+    assert contents(target) == before
+    assert {p: p.stat().st_mtime_ns for p in (target / "runs").iterdir()} == stamps
+
+
+def test_a_folder_without_a_plan_takes_the_other_ones(folder, tmp_path):
+    merge_results(tmp_path / "new", [folder])
+    assert plans.load(tmp_path / "new") == plans.load(folder)
+    assert report.rebuild(tmp_path / "new", everything=False).missing == []
+
+
+def test_plans_of_one_recipe_are_joined(tmp_path):
+    one = make_results(tmp_path / "one", make_plan(("mlp",), **SMALL))
+    two = make_results(tmp_path / "two", make_plan(("cnn",), **SMALL), PARTIAL["one seed"])
+    merge_results(one, [two])
+    assert plans.load(one).architectures == ("mlp", "cnn")
+    assert (
+        len(report.rebuild(one, everything=False).missing) == 4
+    )  # the other machine's runs are asked for too
+
+
+def test_another_recipe_is_taken_but_keeps_out_of_the_tables(folder, tmp_path):
+    other = replace(make_plan(("mlp",), **SMALL), recipe=Recipe(epochs=9))
+    make_results(tmp_path / "other", other)
+    before = report.rebuild(folder, everything=False)
+    merge_results(folder, [tmp_path / "other"])
+    after = report.rebuild(folder, everything=False)
+    pd.testing.assert_frame_equal(after.summary, before.summary)
+    assert len(after.left_out) == 6 and plans.load(folder) == make_plan(**SMALL)
+
+
+@pytest.mark.parametrize("what", ["measurement", "weights"])
+def test_conflicts_are_refused_by_name_and_nothing_is_written(folder, tmp_path, what):
+    target = tmp_path / "target"
+    shutil.copytree(folder, target)
+    run = plans.load(folder).runs[5]
+    path = folder / "runs" / f"{run.run_id}.json"
+    record = records.load(path)
+    if what == "weights":
+        record["weights"] = "others"
+    else:
+        record["measurements"][0]["rows"][3][3] += 1
+    path.unlink()
+    records.save(path, record)
+    new = tmp_path / "new"  # merged before the conflict is met: it must not be written either
+    make_results(new, make_plan(("vit",), **SMALL))
+    before = contents(target)
+    result = run_report("--results-dir", target, "--merge", new, folder)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert len(result.stderr.splitlines()) == 1 and run.run_id in result.stderr
+    assert what in result.stderr or "differ at α = " in result.stderr
+    assert contents(target) == before
+
+
+def test_damaged_records_are_not_taken_and_are_named(folder, tmp_path):
+    broken = sorted((folder / "runs").iterdir())[0]
+    broken.write_bytes(broken.read_bytes()[:-20])
+    result = run_report("--results-dir", tmp_path / "new", "--merge", folder)
+    assert result.returncode == 0 and "Not merged (1):" in result.stdout
+    assert result.stdout.count(broken.name) == 1
+    assert not (tmp_path / "new" / "runs" / broken.name).exists()
+
+
+def test_a_damaged_record_of_ours_is_replaced_and_kept_aside(folder, tmp_path):
+    target = tmp_path / "target"
+    shutil.copytree(folder, target)
+    mine = sorted((target / "runs").iterdir())[0]
+    good = mine.read_bytes()
+    mine.write_bytes(good[:-20])
+    merge_results(target, [folder])
+    assert mine.read_bytes() == good
+    assert mine.with_name(mine.name + ".corrupt").exists()
+
+
+def test_what_cannot_be_merged_is_refused(folder, tmp_path):
+    with pytest.raises(NotResults, match="--merge"):
+        merge_results(folder, [tmp_path / "nowhere"])
+    (tmp_path / "bare" / "runs").mkdir(parents=True)
+    with pytest.raises(NotResults, match=r"no plan\.json"):
+        merge_results(tmp_path / "new", [tmp_path / "bare"])
+    (tmp_path / "bare" / "plan.json").write_text("{")
+    before = contents(folder)
+    with pytest.raises(Damaged):
+        merge_results(folder, [tmp_path / "bare"])
+    assert contents(folder) == before
+    result = run_report("--results-dir", folder, "--merge", tmp_path / "nowhere")
+    assert result.returncode == 2 and len(result.stderr.splitlines()) == 1
