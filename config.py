@@ -43,7 +43,7 @@ class Recipe:
     """Largest learning rate of the one-cycle schedule (Smith and Topin, 2017), for AdamW."""
     weight_decay: float = 0.01
     """AdamW's decoupled weight decay (Loshchilov and Hutter, 2019)."""
-    alpha_train: float = 0.5
+    alpha_train: float = 0.7
     """Noise strength α of the noisy regime, relative to each weight tensor's standard deviation."""
     train_size: int = 0
     """Train on the first this many images; 0 = all."""

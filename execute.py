@@ -91,7 +91,7 @@ def execute(
         device: where to compute.
         provenance: facts of the machine and the versions, kept with the results.
         tell: called with a kind and facts as the work proceeds: "note" (text), "epoch" (epoch,
-            loss, seconds), "point" (done, of).
+            loss, seconds), "point" and "saved" (done, of).
 
     Raises:
         train.Diverged, files.Foreign, records.Conflict, data.DataError, OSError.
@@ -127,6 +127,7 @@ def execute(
             record = {**record, "provenance": {**record["provenance"], "measuring": measuring}}
             record = records.save(record_path, records.add(record, sweep.settings, fresh))
             saved, fresh = now, []
+            tell("saved", done=done, of=len(missing))
         tell("point", done=done, of=len(missing))
 
 

@@ -8,11 +8,19 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection, wait
 
 Work = Callable[..., None]
 """A picklable function of (job, tell); tell(kind, **facts) reports progress."""
+
+
+PAUSE = 3.0  # seconds before a job that asked to be done later is tried again
+
+
+class Later(Exception):
+    """Raised by work that cannot be done now, but should be tried again after the others."""
 
 
 def run_jobs(
@@ -29,7 +37,7 @@ def run_jobs(
         work: what to do with a job, in a worker.
         workers: number of processes.
         on_event: called here with (job, kind, facts) for all that a worker tells, and with the
-            kinds "started", "done" and "failed" (facts: reason).
+            kinds "started", "done", "failed" and "later" (facts: reason).
         setup: called once in each new worker; picklable.
 
     Returns:
@@ -37,56 +45,57 @@ def run_jobs(
 
     No worker outlives this call, whatever ends it; a worker also ends when its parent is gone.
     """
-    waiting = list(jobs)[::-1]
+    waiting = [(0.0, job) for job in jobs]  # each with the time before which it must wait
     failed: dict = {}
     context = multiprocessing.get_context("spawn")
     busy: dict[Connection, tuple[multiprocessing.process.BaseProcess, object]] = {}
+    idle: list[tuple[multiprocessing.process.BaseProcess, Connection]] = []
 
-    def start_worker() -> tuple:
+    def start_worker() -> tuple[multiprocessing.process.BaseProcess, Connection]:
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, work, setup), daemon=True)
         process.start()
         theirs.close()  # so that a dead worker shows as the end of the pipe
         return process, ours
 
-    def give(process, connection) -> None:
-        job = waiting.pop()
-        busy[connection] = (process, job)
-        on_event(job, "started", {})
-        with contextlib.suppress(OSError):  # dead already: the end of the pipe is seen below
-            connection.send(job)
+    def give_out() -> None:
+        """Give each free worker the first job that need not wait any longer."""
+        for entry in list(waiting):
+            if len(busy) == workers:
+                return
+            ready, job = entry
+            if ready <= time.monotonic():
+                waiting.remove(entry)
+                process, connection = idle.pop() if idle else start_worker()
+                busy[connection] = (process, job)
+                on_event(job, "started", {})
+                with contextlib.suppress(OSError):  # dead already: its pipe's end is seen below
+                    connection.send(job)
 
-    def fail(job, reason: str) -> None:
-        failed[job] = reason
-        on_event(job, "failed", {"reason": reason})
+    def hear(connection: Connection) -> None:
+        """Take one message from a worker, or note its death."""
+        process, job = busy[connection]
+        try:
+            kind, facts = connection.recv()
+        except (EOFError, OSError):
+            connection.close()
+            process.join()
+            kind, facts = "failed", {"reason": _cause_of_death(process.exitcode)}
+        if kind in ("done", "failed", "later"):
+            del busy[connection]
+            if not connection.closed:
+                idle.append((process, connection))
+        if kind == "failed":
+            failed[job] = facts["reason"]
+        elif kind == "later":
+            waiting.append((time.monotonic() + PAUSE, job))
+        on_event(job, kind, facts)
 
-    idle: list[tuple] = []
     try:
-        for _ in range(min(workers, len(waiting))):
-            give(*start_worker())
-        while busy:
-            for connection in wait(list(busy)):
-                process, job = busy[connection]
-                try:
-                    kind, facts = connection.recv()
-                except (EOFError, OSError):
-                    del busy[connection]
-                    connection.close()
-                    process.join()
-                    fail(job, _cause_of_death(process.exitcode))
-                    if waiting:
-                        give(*start_worker())
-                    continue
-                if kind == "failed":
-                    fail(job, facts["reason"])
-                else:
-                    on_event(job, kind, facts)
-                if kind in ("done", "failed"):
-                    del busy[connection]
-                    if waiting:
-                        give(process, connection)
-                    else:
-                        idle.append((process, connection))
+        while waiting or busy:
+            give_out()
+            for connection in wait(list(busy), PAUSE if waiting else None):
+                hear(connection)
     finally:
         for process, connection in [*idle, *((p, c) for c, (p, _) in busy.items())]:
             process.terminate()
@@ -118,6 +127,8 @@ def _serve(connection: Connection, work: Work, setup: Callable[[], None] | None)
         try:
             work(job, lambda kind, **facts: connection.send((kind, facts)))
             connection.send(("done", {}))
+        except Later as error:
+            connection.send(("later", {"reason": str(error)}))
         except Exception as error:  # the run failed; this worker can take the next one
             connection.send(("failed", {"reason": f"{type(error).__name__}: {error}"}))
 

@@ -19,6 +19,7 @@ class Progress:
         self.costs = costs
         self.done: dict[Run, float] = dict.fromkeys(costs, 0.0)  # share done, 0 to 1
         self.began: dict[Run, float] = {}
+        self.postponed: set[Run] = set()
         self.finished = 0
         terminal = sys.stderr.isatty() if terminal is None else terminal
         self.bar = None
@@ -45,6 +46,10 @@ class Progress:
             self.advance(run, 0.6 + 0.4 * facts["done"] / facts["of"])
         elif kind == "note":
             self.say(run, facts["text"])
+        elif kind == "later":
+            if run not in self.postponed:
+                self.postponed.add(run)
+                self.say(run, facts["reason"])
         elif kind in ("done", "failed"):
             self.finished += 1
             self.advance(run, 1.0)

@@ -22,11 +22,12 @@ import machine
 import options
 import plan as plans
 import report
+import status
 from config import Run, Sweep
 from execute import Folders, execute
 from files import Damaged, sweep_leftovers
 from plan import Plan
-from pool import run_jobs
+from pool import Later, run_jobs
 from progress import Progress
 from workload import cost, describe, state_of
 
@@ -121,12 +122,27 @@ def run_all(
             progress(run, kind, facts)
             if kind == "done":
                 tables.refresh()
+            elif kind == "failed":
+                status.fail(folders.results, run, facts["reason"])
 
         return run_jobs(todo, work, workers, on_event, functools.partial(machine.prepare, threads))
 
 
 def _work(run: Run, tell, sweep: Sweep, folders: Folders, device: str, provenance: dict) -> None:
-    execute(run, sweep, folders, torch.device(device), provenance, tell)
+    """Do one run in a worker, telling the parent and whoever asks for the status."""
+    try:
+        with status.working(folders.results, run) as note:
+
+            def tell_both(kind: str, **facts) -> None:
+                tell(kind, **facts)
+                if kind == "epoch":
+                    note("training", epoch=facts["epoch"], of=run.recipe.epochs)
+                elif kind == "saved":
+                    note("measuring", done=facts["done"], of=facts["of"])
+
+            execute(run, sweep, folders, torch.device(device), provenance, tell_both)
+    except status.Busy as error:
+        raise Later(str(error)) from None
 
 
 class Tables:

@@ -1,0 +1,110 @@
+"""Who works on which run, and what became of it: small files that any machine can read.
+
+`results/status/<run_id>.json` is there while a process works on a run, and stays where it failed.
+It is a hint and never a lock: it spares a second process the same work, and tells `--status` what
+is going on. Results do not depend on it; a file left by a dead process is ignored.
+"""
+
+import contextlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from config import Run
+from files import write_whole
+
+BEAT = 10.0  # seconds between signs of life
+STALE = 60.0  # seconds without one after which nobody is believed to be at work
+
+
+class Busy(Exception):
+    """Another process is at work on this run."""
+
+
+def path(results: Path, run: Run) -> Path:
+    """Return where the status of `run` is kept."""
+    return results / "status" / f"{run.run_id}.json"
+
+
+def machine_id() -> str:
+    """Return what tells this machine, since its last start, from others; not its name."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return "unknown"
+
+
+def read(file: Path) -> dict | None:
+    """Return a status with `heard` (seconds since the last sign of life) and `alive`, or None."""
+    try:
+        facts = json.loads(file.read_bytes())
+        heard = max(0.0, time.time() - file.stat().st_mtime)
+        alive = facts["state"] != "failed" and heard < STALE
+        if alive and facts["machine"] == machine_id():
+            alive = Path(f"/proc/{int(facts['pid'])}").exists() or not Path("/proc").exists()
+        return {**facts, "heard": heard, "alive": alive}
+    except (OSError, ValueError, TypeError, KeyError):
+        return None  # absent, or not ours: nobody is at work
+
+
+def write(file: Path, state: str, **facts) -> None:
+    """Write a status; a folder that cannot be written is no reason to stop the work."""
+    who = {"state": state, "pid": os.getpid(), "machine": machine_id()}
+    with contextlib.suppress(OSError):
+        write_whole(file, (json.dumps({**who, **facts}) + "\n").encode())
+
+
+def fail(results: Path, run: Run, reason: str) -> None:
+    """Note that a run failed, and why."""
+    write(path(results, run), "failed", reason=reason)
+
+
+def _claim(file: Path) -> bool:
+    """Make the file, or tell that a living process has it."""
+    with contextlib.suppress(OSError):  # a folder that cannot be written: go on without
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            there = read(file)
+            if there is None:  # made this moment and not yet written, or damaged
+                return time.time() - file.stat().st_mtime > BEAT
+            return not there["alive"]
+    return True
+
+
+@contextlib.contextmanager
+def working(results: Path, run: Run) -> Iterator[Callable[..., None]]:
+    """Within this context others see that this process is at work on `run`.
+
+    Yields:
+        A function to tell the state, such as `tell("training", epoch=2, of=4)`.
+
+    Raises:
+        Busy: if another living process is at work on it.
+    """
+    file = path(results, run)
+    if not _claim(file):
+        raise Busy(f"another process is at work on {run.run_id}")
+    write(file, "starting")
+    finished = threading.Event()
+
+    def beat() -> None:
+        while not finished.wait(BEAT):
+            with contextlib.suppress(OSError):
+                os.utime(file)
+
+    threading.Thread(target=beat, daemon=True).start()
+    try:
+        yield lambda state, **facts: write(file, state, **facts)
+    except Exception as error:
+        fail(results, run, f"{type(error).__name__}: {error}")
+        raise
+    else:
+        with contextlib.suppress(OSError):
+            file.unlink()
+    finally:
+        finished.set()
