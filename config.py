@@ -14,6 +14,14 @@ RECIPE_VERSION = 1
 """Raise by one whenever code that shapes trained weights changes: models, data order, noise,
 optimiser. It enters every fingerprint, so that old checkpoints are then retrained, not reused."""
 
+LEAST_DRAWS = 10
+"""Draws before `Sweep.precision` may stop: the spread over fewer is too little known."""
+PROBES = 16
+"""Hutchinson probes of a trace: its standard error is then 5 to 10%, for about a fifth of the time
+that an antithetic sweep takes."""
+PROBE_IMAGES = 1024
+"""The first training images, on which the curvature is predicted and measured."""
+
 
 @dataclass(frozen=True)
 class Regime:
@@ -64,17 +72,54 @@ class Sweep:
     """Measure on the first this many test images; 0 = all."""
     noise_seed: int = 0
     """Seed of the evaluation noise; other seeds give other, independent draws."""
+    precision: float = 0.0
+    """Draw on, α by α, until the mean accuracy of a model over its draws is known to this
+    half-width of its 95% t-interval, a fraction of 1 such as 0.002; at least ten draws. 0 = no
+    more than `draws`. With `antithetic` the mean is that over pairs."""
+    max_draws: int = 100
+    """Draws for one α at which `precision` gives up."""
+    antithetic: bool = False
+    """Measure −ε beside each +ε, which splits the loss into its linear and its curvature term, and
+    predict the latter from the Hessian on the first training images."""
 
     @property
     def settings(self) -> dict[str, int]:
-        """What two measurements must share to stand in one table (α and draw are their keys)."""
+        """What two measurements must share to stand in one table (α, draw, sign are their keys)."""
         return {"test_size": self.test_size, "noise_seed": self.noise_seed}
 
     @property
-    def points(self) -> list[tuple[float, int]]:
-        """Every (α, draw) to measure, draw by draw; α = 0 once, as draw 0."""
-        noisy = [(a, k) for k in range(self.draws) for a in sorted(self.alphas) if a > 0]
-        return [(0.0, 0), *noisy]
+    def training_settings(self) -> dict[str, int]:
+        """The same for what `antithetic` measures on training images, beside the test images."""
+        return {"train_part": PROBE_IMAGES, "noise_seed": self.noise_seed}
+
+    @property
+    def trace_settings(self) -> dict[str, int]:
+        """The same for the estimated traces of the Hessian."""
+        return {**self.training_settings, "probes": PROBES}
+
+    @property
+    def first_draws(self) -> int:
+        """Draws that every α > 0 has."""
+        return max(self.draws, LEAST_DRAWS) if self.precision else self.draws
+
+    @property
+    def most_draws(self) -> int:
+        """Draws that no α has more of."""
+        return max(self.first_draws, self.max_draws) if self.precision else self.draws
+
+    @property
+    def signs(self) -> tuple[int, ...]:
+        """Signs with which each draw is applied."""
+        return (1, -1) if self.antithetic else (1,)
+
+    @property
+    def points(self) -> list[tuple[float, int, int]]:
+        """Every (α, draw, sign) that is measured in any case, draw by draw; α = 0 once, as draw 0.
+
+        What `precision` adds to them depends on the rows: see `schedule`.
+        """
+        draws, alphas = range(self.first_draws), sorted(a for a in self.alphas if a > 0)
+        return [(0.0, 0, 1), *((a, k, s) for k in draws for a in alphas for s in self.signs)]
 
 
 @dataclass(frozen=True)

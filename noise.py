@@ -164,11 +164,16 @@ def unit_noise(
     """
     draws = {}
     for name, parameter in parameters.items():
-        text = f"{int(noise_seed)}/{int(run_seed)}/{int(draw)}/{name}"
-        key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
-        normals = np.random.Generator(np.random.Philox(key=key)).standard_normal(parameter.shape)
+        bits = philox(f"{int(noise_seed)}/{int(run_seed)}/{int(draw)}/{name}")
+        normals = np.random.Generator(bits).standard_normal(parameter.shape)
         draws[name] = torch.from_numpy(np.asarray(normals, dtype=np.float32))
     return draws
+
+
+def philox(text: str) -> np.random.Philox:
+    """NumPy's Philox, a random stream of its own for each text, the same on every machine."""
+    key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
+    return np.random.Philox(key=key)
 
 
 @contextmanager

@@ -50,6 +50,10 @@ class Options:
     """Runs side by side; 0 = what the machine's cores and memory carry well."""
     threads: int = 1
     """CPU threads of each run. The last digits of results depend on it, not on the workers."""
+    shard: str = ""
+    """I/N: do only the I-th of N parts of the plan, balanced by expected cost; for job arrays."""
+    status: bool = False
+    """Only print what is finished, in progress, failed and missing, and the time left."""
     data_dir: Path = Path("data")
     """Folder of the dataset files; filled by a download where they are not there."""
     checkpoint_dir: Path = Path("checkpoints")
@@ -193,6 +197,19 @@ def choose_device(name: str) -> torch.device:
             return torch.device("cuda", index)
         raise UsageError(f"--device: {name} is not there; this machine has {count} GPUs")
     raise UsageError(f"--device: takes cpu, cuda, cuda:N or auto, got {shown(name)}")
+
+
+def read_shard(text: str) -> tuple[int, int]:
+    """Return I and N of "I/N"; (1, 1), which is everything, for "".
+
+    Raises:
+        UsageError: if that is not what the text is.
+    """
+    first, slash, last = (text or "1/1").partition("/")
+    numbers = first.isascii() and first.isdecimal() and last.isascii() and last.isdecimal()
+    if not (slash and numbers and len(last) < 10 and 1 <= int(first) <= int(last)):
+        raise UsageError(f"--shard: takes I/N with 1 ≤ I ≤ N, such as 2/8, got {text[:40]!r}")
+    return int(first), int(last)
 
 
 def make_plan(options: Options) -> Plan:

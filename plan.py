@@ -29,7 +29,8 @@ class Plan:
     def joined(self, other: "Plan") -> "Plan":
         """Return this plan with the runs and points of an earlier one, if recipe and test agree.
 
-        A run of `mlp` adds to the plan that `cnn` is already in; another recipe replaces it.
+        A run of `mlp` adds to the plan that `cnn` is already in; another recipe replaces it. Of
+        two precisions the finer is kept, of two limits the larger.
         """
         if (other.recipe, other.sweep.settings) != (self.recipe, self.sweep.settings):
             return self
@@ -37,14 +38,22 @@ class Plan:
         def union(a: tuple, b: tuple) -> tuple:
             return tuple(dict.fromkeys((*a, *b)))
 
-        alphas = tuple(sorted({*self.sweep.alphas, *other.sweep.alphas}))
-        draws = max(self.sweep.draws, other.sweep.draws)
+        sweeps = (self.sweep, other.sweep)
+        precise = [s for s in sweeps if s.precision] or sweeps
+        sweep = replace(
+            self.sweep,
+            alphas=tuple(sorted({a for s in sweeps for a in s.alphas})),
+            draws=max(s.draws for s in sweeps),
+            precision=min(s.precision for s in precise),
+            max_draws=max(s.max_draws for s in precise),
+            antithetic=any(s.antithetic for s in sweeps),
+        )
         return replace(
             self,
             architectures=union(other.architectures, self.architectures),
             regimes=union(other.regimes, self.regimes),
             seeds=tuple(sorted({*self.seeds, *other.seeds})),
-            sweep=replace(self.sweep, alphas=alphas, draws=draws),
+            sweep=sweep,
         )
 
     def select(self, records: list[Record]) -> tuple[list[Record], list[str]]:

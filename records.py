@@ -10,23 +10,29 @@ provenance and its measurements. Measurements are added and never changed. Keys:
     history       mean training loss of each epoch
     provenance    versions, device, threads, times: kept out of every table
     measurements  [{"settings": {...}, "rows": [[alpha, draw, sign, correct, total, loss], ...]}]
+    curvature     only with antithetic draws: [{"settings": {...}, "images": n, "forms": {...}}]
     digest        SHA-256 of all the rest
 
-`correct` and `total` are counts of test images; `loss` is the cross-entropy summed over them
-(null where it is not finite).
+`correct` and `total` are counts of images; `loss` is the cross-entropy summed over them (null
+where it is not finite). `forms` are what `hessian.quadratic_forms` returns: by parameter, a number
+for each probe, in nats. Which images and which noise seed is said by the settings.
 """
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from config import Run, Sweep, digest
 from files import Damaged, Foreign, write_whole
+from schedule import lacking
 
 FORMAT = 1
 COLUMNS = ("alpha", "draw", "sign", "correct", "total", "loss")
 """Columns of a measurement row: noise strength α, draw number, sign of the draw, counts, loss."""
 KEYS = ("format", "run_id", "identity", "weights", "history", "provenance", "measurements")
+OPTIONAL = ("curvature",)
+"""Keys of a record that it may lack."""
 
 Record = dict
 Key = tuple[float, int, int]  # (alpha, draw, sign)
@@ -72,10 +78,41 @@ def add(record: Record, settings: dict, new_rows: Iterable[list]) -> Record:
     return {**record, "measurements": blocks}
 
 
+def curvature(record: Record, settings: dict) -> dict | None:
+    """Return the block of Hessian estimates under `settings`; None if there is none."""
+    return next((b for b in record.get("curvature", []) if b["settings"] == settings), None)
+
+
+def add_curvature(record: Record, block: dict) -> Record:
+    """Return the record with one more block of Hessian estimates; one that it has stays."""
+    if curvature(record, block["settings"]):
+        return record
+    blocks = [*record.get("curvature", []), block]
+    blocks.sort(key=lambda b: json.dumps(b["settings"], sort_keys=True))
+    return {**record, "curvature": blocks}
+
+
 def missing(record: Record | None, sweep: Sweep) -> list[Key]:
-    """Return the measurements of `sweep` that `record` (or None) lacks, in sweep order."""
-    have = {key(row) for row in rows(record, sweep.settings)} if record else set()
-    return [(a, k, 1) for a, k in sweep.points if (a, k, 1) not in have]
+    """Return what `sweep` asks to measure next on the test images and `record` (or None) lacks."""
+    return lacking(rows(record, sweep.settings) if record else [], sweep)
+
+
+def missing_curvature(record: Record | None, sweep: Sweep) -> list[Key]:
+    """Return the same for the training images on which the curvature is predicted.
+
+    There every α has the draws asked for: a precision is one of accuracy on the test images.
+    """
+    if not sweep.antithetic:
+        return []
+    had = rows(record, sweep.training_settings) if record else []
+    return lacking(had, replace(sweep, precision=0.0))
+
+
+def is_complete(record: Record | None, sweep: Sweep) -> bool:
+    """Return whether a record (or None) holds all that `sweep` asks for."""
+    if record is None or missing(record, sweep) or missing_curvature(record, sweep):
+        return False
+    return not sweep.antithetic or curvature(record, sweep.trace_settings) is not None
 
 
 def merge(mine: Record, theirs: Record) -> Record:
@@ -97,13 +134,18 @@ def merge(mine: Record, theirs: Record) -> Record:
                 where = f"α = {alpha:g}, draw {draw}" + (", sign −1" if sign < 0 else "")
                 raise Conflict(f"{name}: two records of it differ at {where}")
         mine = add(mine, block["settings"], block["rows"])
+    for block in theirs.get("curvature", []):
+        if curvature(mine, block["settings"]) not in (None, block):
+            seed = block["settings"].get("noise_seed")
+            raise Conflict(f"{name}: two records of it differ in curvature (noise seed {seed})")
+        mine = add_curvature(mine, block)
     return mine
 
 
 def save(path: Path, record: Record) -> Record:
     """Write a record whole, keeping what another process has added to it meanwhile.
 
-    Where both measured the same point, the row that was there first stays.
+    Where both measured the same, what was there first stays.
 
     Returns:
         The record as written.
@@ -115,19 +157,23 @@ def save(path: Path, record: Record) -> Record:
     try:
         there = load(path)
     except (FileNotFoundError, Damaged):
-        there = {**record, "measurements": []}
+        there = {**record, "measurements": [], "curvature": []}
     if there["weights"] != record["weights"]:
         raise Conflict(f"{path}: holds measurements of other weights than this run's checkpoint")
     for block in record["measurements"]:
         there = add(there, block["settings"], block["rows"])
+    for block in record.get("curvature", []):
+        there = add_curvature(there, block)
     record = {**record, "measurements": there["measurements"]}
+    if there.get("curvature"):
+        record["curvature"] = there["curvature"]
     write_whole(path, dumps(record).encode())
     return record
 
 
 def dumps(record: Record) -> str:
     """Return the record as JSON text, one line for each part."""
-    body = {k: record[k] for k in KEYS}
+    body = {k: record[k] for k in (*KEYS, *OPTIONAL) if k in record}
     body["digest"] = digest(body)
     lines = (f"{json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}" for k, v in body.items())
     return "{\n" + ",\n".join(lines) + "\n}\n"
@@ -158,7 +204,7 @@ def load(path: Path) -> Record:
         raise Damaged(f"{path}: does not match its digest (damaged, or edited by hand)")
     if body.get("format") != FORMAT:
         raise Foreign(f"{path}: record format {body.get('format')!r}, this version reads {FORMAT}")
-    if set(body) != set(KEYS) or path.name != f"{body['run_id']}.json":
+    if set(body) - set(OPTIONAL) != set(KEYS) or path.name != f"{body['run_id']}.json":
         raise Damaged(f"{path}: not the record that its name says")
     return body
 

@@ -29,7 +29,7 @@ from files import Damaged, sweep_leftovers
 from plan import Plan
 from pool import Later, run_jobs
 from progress import Progress
-from workload import cost, describe, state_of
+from workload import cost, describe, describe_status, shard, state_of
 
 
 def main() -> int:
@@ -41,19 +41,26 @@ def main() -> int:
         options.check(asked)
         plan, device = options.make_plan(asked), options.choose_device(asked.device)
         target = join_earlier_plan(plan, folders)
+        if asked.status:
+            print(describe_status(target, folders))
+            return 0
         data.load(plan.recipe.dataset, folders.data)  # fetched once, before the workers start
         prepare_folders(folders, target)
     except (options.UsageError, data.DataError, Damaged, OSError) as error:
         options.fail(error)
 
-    states = {run: state_of(run, plan.sweep, folders) for run in plan.runs}
+    index, shards = options.read_shard(asked.shard)
+    part = shard(plan.runs, index, shards, plan.sweep) if asked.shard else plan.runs
+    states = {run: state_of(run, plan.sweep, folders) for run in part}
     print(describe(plan, states, folders), flush=True)
+    if asked.shard:
+        print(f"  shard {index} of {shards}: {len(part)} of {len(plan.runs)} runs", flush=True)
     todo = [run for run, state in states.items() if state != "complete"]
     todo.sort(key=lambda run: -cost(run, plan.sweep))  # longest first: all cores end together
     workers = asked.workers or machine.default_workers(device, asked.threads, len(todo))
     if todo:
         print(f"\n{len(todo)} runs to do, {workers} at a time, on {device}", flush=True)
-    tables = Tables(folders.results)
+    tables = Tables(folders.results, alone=not asked.shard)
     try:
         failed = run_all(todo, plan.sweep, folders, device, workers, asked.threads, tables)
     except KeyboardInterrupt:
@@ -61,7 +68,7 @@ def main() -> int:
         return 130
     written = tables.finish()
     minutes = (time.monotonic() - started) / 60
-    print(f"\n{minutes:.1f} min; tables, figures and report.html are in {folders.results}/")
+    print(f"\n{minutes:.1f} min; results are in {folders.results}/ (open report.html)")
     if failed:
         print(f"\n{len(failed)} of {len(todo)} runs failed:", file=sys.stderr)
         for run, reason in failed.items():
@@ -148,14 +155,16 @@ def _work(run: Run, tell, sweep: Sweep, folders: Folders, device: str, provenanc
 class Tables:
     """The tables of a results folder, kept fresh while runs finish, at under 1% of the time."""
 
-    def __init__(self, results: Path):
+    def __init__(self, results: Path, alone: bool):
         self.results = results
+        self.alone = alone  # a shard writes only its own runs' files
         self.next = 0.0
+        self.again = f"python report.py --results-dir {shlex.quote(str(results))}"
 
     def refresh(self) -> None:
         """Rewrite the CSV and JSON tables, unless that was done a short while ago."""
         began = time.monotonic()
-        if began < self.next:
+        if began < self.next or not self.alone:
             return
         try:
             report.rebuild(self.results, everything=False)
@@ -166,11 +175,13 @@ class Tables:
 
     def finish(self) -> bool:
         """Write all tables, figures and pages and print the summary; tell whether it worked."""
+        if not self.alone:
+            print(f"\nThis shard is done. For the tables of all: {self.again}")
+            return True
         try:
             print(f"\n{report.rebuild(self.results).text}")
         except (OSError, ValueError) as error:
-            again = f"python report.py --results-dir {shlex.quote(str(self.results))}"
-            print(f"\ntables not written: {error}; once mended: {again}", file=sys.stderr)
+            print(f"\ntables not written: {error}; once mended: {self.again}", file=sys.stderr)
             return False
         return True
 

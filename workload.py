@@ -1,6 +1,7 @@
 """What there is to do: the state of each run on disk, its expected cost, and the plan in words."""
 
 import functools
+import heapq
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -9,6 +10,7 @@ import checkpoints
 import data
 import models
 import records
+import status
 from config import Run, Sweep
 from execute import Folders
 from files import Damaged, Foreign
@@ -95,3 +97,79 @@ def cost(run: Run, sweep: Sweep) -> float:
     test = sweep.test_size or run.recipe.validation_size or spec.test_count
     images = BACKWARD * run.recipe.epochs * train + len(sweep.points) * test
     return flops(run.architecture) * images
+
+
+def shard(runs: list[Run], index: int, count: int, sweep: Sweep) -> list[Run]:
+    """Return the `index`-th (from 1) of `count` parts of the plan, balanced by expected cost.
+
+    Each run, the costliest first, goes to the part with the least to do so far (Graham, 1969).
+    The parts of one plan are disjoint and together the plan, on every machine.
+    """
+    parts = [(0.0, n) for n in range(1, count + 1)]
+    mine = []
+    for run in sorted(runs, key=lambda run: (-cost(run, sweep), run.run_id)):
+        load, n = heapq.heappop(parts)
+        heapq.heappush(parts, (load + cost(run, sweep), n))
+        if n == index:
+            mine.append(run)
+    return mine
+
+
+def describe_status(plan: Plan, folders: Folders) -> str:
+    """Return in words what is finished, in progress, failed and missing, and the time left."""
+    lines: dict[str, list[str]] = {"in progress": [], "failed": [], "stopped": [], "missing": []}
+    finished, left, at_work = [], [], 0
+    for run in plan.runs:
+        state = state_of(run, plan.sweep, folders)
+        if state == "complete":
+            finished.append(run)
+            continue
+        left.append(run)
+        facts = status.read(status.path(folders.results, run))
+        at_work += bool(facts and facts["alive"])
+        kind, text = explain(state, facts)
+        lines[kind].append(f"  {kind:<12} {run.run_id}{text}")
+    counts = [f"{len(finished)} finished", *(f"{len(v)} {k}" for k, v in lines.items() if v)]
+    text = [f"{len(plan.runs)} runs: {', '.join(counts)}"]
+    for kind, shown in lines.items():
+        text += shown[:20]
+        if len(shown) > 20:
+            text.append(f"  {kind:<12} and {len(shown) - 20} more")
+    if left:
+        text.append(time_left(left, finished, plan.sweep, folders, max(1, at_work)))
+    return "\n".join(text)
+
+
+def explain(state: str, facts: dict | None) -> tuple[str, str]:
+    """Return the kind of an unfinished run, and the details of its line."""
+    details = ""
+    if facts and "epoch" in facts:
+        details = f", epoch {facts['epoch']} of {facts['of']}"
+    elif facts and "done" in facts:
+        details = f", {facts['done']} of {facts['of']} measurements"
+    if facts and facts["alive"]:
+        return "in progress", f": {facts['state']}{details}, heard of {facts['heard']:.0f} s ago"
+    if facts and facts["state"] == "failed":
+        return "failed", f": {facts.get('reason', 'no reason given')}"
+    if state == "new" and not facts:
+        return "missing", ""
+    known = {"measure": "trained", "resume": "partly trained", "new": "begun"}[state]
+    return "stopped", f": {known}{details}"
+
+
+def time_left(
+    left: list[Run], finished: list[Run], sweep: Sweep, folders: Folders, at_work: int
+) -> str:
+    """Return the time that the runs left will take, judged by the finished ones, in words."""
+    spent: dict[str, list[float]] = {}  # seconds per unit of cost, by architecture
+    for run in finished:
+        facts = records.load(folders.record(run))["provenance"]
+        seconds = sum(facts["training"]["epoch_seconds"]) + facts["measuring"]["seconds"]
+        spent.setdefault(run.architecture, []).append(seconds / cost(run, sweep))
+    if not spent:
+        return "time left: not known before the first run is finished"
+    rates = {name: sum(values) / len(values) for name, values in spent.items()}
+    usual = sum(rates.values()) / len(rates)
+    seconds = sum(cost(run, sweep) * rates.get(run.architecture, usual) for run in left)
+    minutes = seconds / 60 / at_work
+    return f"time left: about {minutes:.0f} min with {at_work} at work, were all of it still to do"

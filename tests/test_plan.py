@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import config
 import plan as plans
 import records
-from config import Recipe, Run
+from config import Run
 from files import Damaged
 
 PLAN = make_plan(alphas=(0.0, 0.1), draws=2)
@@ -151,6 +151,9 @@ def test_another_recipe_or_test_replaces_the_plan(other):
 # ---- Selecting -------------------------------------------------------------------------------
 
 
+ASKED = PLAN.recipe
+
+
 def record(run: Run, **identity) -> records.Record:
     made = records.new(run, "weights", [], {})
     return {**made, "identity": {**made["identity"], **identity}}
@@ -167,7 +170,9 @@ def test_a_clean_run_belongs_to_every_training_noise():
     clean, noisy = (record(run) for run in PLAN.runs[:2])
     chosen, left_out = stronger.select([clean, noisy])
     assert chosen == [clean]
-    assert left_out == [f"{noisy['run_id']}: another recipe (alpha_train 0.5, asked 9.0)"]
+    assert left_out == [
+        f"{noisy['run_id']}: another recipe (alpha_train {ASKED.alpha_train}, asked 9.0)"
+    ]
 
 
 RECIPE = PLAN.runs[0].identity["recipe"]
@@ -176,12 +181,12 @@ RECIPE = PLAN.runs[0].identity["recipe"]
 @pytest.mark.parametrize(
     ("identity", "reason"),
     [
-        ({"recipe": {**RECIPE, "epochs": 99}}, f"epochs 99, asked {Recipe().epochs}"),
-        ({"recipe": {**RECIPE, "dataset": "cifar"}}, "dataset 'cifar', asked 'mnist'"),
+        ({"recipe": {**RECIPE, "epochs": 99}}, f"epochs 99, asked {ASKED.epochs}"),
+        ({"recipe": {**RECIPE, "dataset": "cifar"}}, f"dataset 'cifar', asked {ASKED.dataset!r}"),
         ({"recipe": {**RECIPE, "momentum": 0.9}}, "momentum 0.9, asked None"),
         (
             {"recipe": {**RECIPE, "epochs": 99, "batch_size": 1}},
-            f"batch_size 1, asked 128; epochs 99, asked {Recipe().epochs}",
+            f"batch_size 1, asked {ASKED.batch_size}; epochs 99, asked {ASKED.epochs}",
         ),
         ({"recipe_version": 99}, f"version 99, now {config.RECIPE_VERSION}"),
         ({"regime": "dropout"}, "regime 'dropout' is not known here"),
