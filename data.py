@@ -127,12 +127,14 @@ def batches(
     labels: torch.Tensor,
     batch_size: int,
     generator: torch.Generator | None = None,
+    skip: int = 0,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """One epoch of pairs x `(B, 3, H, W)` float32 in [0, 1], y `(B,)`, on the device of the images.
 
     `images` is `(N, H, W)` uint8, `labels` `(N,)`, on the same device. With a CPU `generator` the
     order is a new permutation, the same on every device; without one it is as given. The last
-    batch may be smaller. Raises ValueError if `batch_size` < 1, or the lengths differ or are 0.
+    batch may be smaller; the first `skip` batches are left out. Raises ValueError if `batch_size`
+    < 1, or the lengths differ or are 0.
     """
     if batch_size < 1 or not len(images) == len(labels) > 0:
         raise ValueError(f"{batch_size=}, {len(images)} images, {len(labels)} labels")
@@ -142,7 +144,7 @@ def batches(
     # Both moved once an epoch, so that no batch waits for the device. Divided by a tensor of the
     # same device, for a GPU divides by a plain number inexactly: it multiplies by the reciprocal.
     order, white = order.to(images.device), torch.tensor(255.0, device=images.device)
-    for index in order.split(batch_size):
+    for index in order.split(batch_size)[skip:]:
         x = images.index_select(0, index).to(torch.float32).div_(white).unsqueeze(1)  # (B, 1, H, W)
         # expand copies nothing: its stride along the channels is 0. By that stride a model can see
         # that they are equal, and do its first layer once instead of three times.

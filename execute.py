@@ -18,11 +18,12 @@ import records
 from config import Run, Sweep
 from evaluate import sweep as measure_points
 from files import Damaged, Foreign, set_aside
-from train import initial_model, train
+from train import Stopped, initial_model, train
 
 SAVE_EVERY = 2.0  # seconds between writes of a record while it is being measured
 
 Tell = Callable[..., None]
+Stop = Callable[[], bool]
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ def execute(
     device: torch.device,
     provenance: dict,
     tell: Tell = lambda kind, **facts: None,
+    stop: Stop = lambda: False,
 ) -> None:
     """Bring a run to a complete record.
 
@@ -93,8 +95,10 @@ def execute(
         tell: called with a kind and facts as the work proceeds: "note" (text), "epoch" (epoch,
             loss, seconds), "point" and "saved" (done, of).
 
+        stop: asked often whether to save and stop.
+
     Raises:
-        train.Diverged, files.Foreign, records.Conflict, data.DataError, OSError.
+        train.Stopped, train.Diverged, files.Foreign, records.Conflict, data.DataError, OSError.
     """
     record_path = folders.record(run)
     record = checked(records.load, record_path, tell=tell)
@@ -102,7 +106,7 @@ def execute(
     if not missing:
         return
     dataset = load_dataset(run, sweep, folders.data)
-    model, trained = trained_model(run, dataset, folders, device, provenance, tell)
+    model, trained = trained_model(run, dataset, folders, device, provenance, tell, stop)
     weights = checkpoints.content_digest(model.state_dict())
     measuring = {**provenance, "seconds": 0.0}
     facts = {"training": trained["provenance"], "measuring": measuring}
@@ -122,13 +126,16 @@ def execute(
     for done, row in enumerate(rows, start=1):
         fresh.append(row)
         now = time.monotonic()
-        if done == len(missing) or now - saved > SAVE_EVERY:
+        stopping = stop()
+        if stopping or done == len(missing) or now - saved > SAVE_EVERY:
             measuring = {**provenance, "seconds": round(before + now - started, 2)}
             record = {**record, "provenance": {**record["provenance"], "measuring": measuring}}
             record = records.save(record_path, records.add(record, sweep.settings, fresh))
             saved, fresh = now, []
             tell("saved", done=done, of=len(missing))
         tell("point", done=done, of=len(missing))
+        if stopping and done < len(missing):
+            raise Stopped(f"after {done} of {len(missing)} measurements")
 
 
 def measuring_seconds(record: records.Record) -> float:
@@ -143,28 +150,40 @@ def trained_model(
     device: torch.device,
     provenance: dict,
     tell: Tell = lambda kind, **facts: None,
+    stop: Stop = lambda: False,
 ) -> tuple[nn.Module, dict]:
-    """Return the trained model of `run` and its checkpoint, from disk or by training it."""
+    """Return the trained model of `run` and its checkpoint, from disk or by training it.
+
+    Raises:
+        train.Stopped, train.Diverged, files.Foreign, OSError.
+    """
     final = checkpoints.final_path(folders.checkpoints, run)
     content = checked(checkpoints.load, final, run, tell=tell)
     if content is None:
         resume = checkpoints.resume_path(folders.checkpoints, run)
         state = checked(checkpoints.load, resume, run, tell=tell)
         seconds = list(state["provenance"]["epoch_seconds"]) if state else []
-        if state:
-            tell("note", text=f"going on after epoch {state['epoch']}")
         started = time.monotonic()
+        if state:
+            started -= state["provenance"]["unfinished_seconds"]
+            step = state["training"]["step"]
+            tell("note", text=f"going on after epoch {state['epoch']}, step {step} of the next")
 
-        def after_epoch(state: dict) -> None:
+        def save(state: dict) -> None:
             nonlocal started
-            seconds.append(round(time.monotonic() - started, 3))
-            facts = {**provenance, "epoch_seconds": list(seconds)}
+            unfinished = round(time.monotonic() - started, 3)
+            finished_epoch = state["training"]["step"] == 0
+            if finished_epoch:
+                seconds.append(unfinished)
+                started, unfinished = time.monotonic(), 0.0
             if state["epoch"] < run.recipe.epochs:
-                checkpoints.save(resume, run, {**state, "provenance": facts})
-            tell("epoch", epoch=state["epoch"], loss=state["history"][-1], seconds=seconds[-1])
-            started = time.monotonic()
+                times = {"epoch_seconds": list(seconds), "unfinished_seconds": unfinished}
+                checkpoints.save(resume, run, {**state, "provenance": {**provenance, **times}})
+            if finished_epoch:
+                loss = state["history"][-1]
+                tell("epoch", epoch=state["epoch"], loss=loss, seconds=seconds[-1])
 
-        model, history = train(run, dataset, device, state, after_epoch)
+        model, history = train(run, dataset, device, state, save, stop)
         # Another process may have finished the same run meanwhile: its weights stand.
         content = checked(checkpoints.load, final, run, tell=tell)
         if content is None:

@@ -103,7 +103,9 @@ def quadratic_forms(
                 )  # H S z
                 for n, product in zip(weights, products, strict=True):
                     forms[n][k] += (v[n].double() * product).sum().item()
-    return {n: [f if np.isfinite(f) else None for f in found.tolist()] for n, found in forms.items()}
+    return {
+        n: [f if np.isfinite(f) else None for f in found.tolist()] for n, found in forms.items()
+    }
 
 
 def estimate(

@@ -141,9 +141,12 @@ def check(options: Options) -> None:
         raise UsageError("--alphas: takes noise strengths with 0 among them, such as 0 0.1 0.5")
     within("--draws", sweep.draws, 1, 1_000_000)
     within("--noise-seed", sweep.noise_seed, 0, 2**31 - 1)
+    positive("--precision", sweep.precision, zero=True)
+    within("--max-draws", sweep.max_draws, 1, 1_000_000)
     within("--workers", options.workers, 0, 1024, "0 = automatic")
     within("--threads", options.threads, 1, machine.cores(), "this machine's cores")
     choose_device(options.device)
+    read_shard(options.shard)
     check_folder("--data-dir", options.data_dir, read_only=True)
     check_folder("--checkpoint-dir", options.checkpoint_dir)
     check_folder("--results-dir", options.results_dir)
@@ -207,8 +210,8 @@ def read_shard(text: str) -> tuple[int, int]:
     """
     first, slash, last = (text or "1/1").partition("/")
     numbers = first.isascii() and first.isdecimal() and last.isascii() and last.isdecimal()
-    if not (slash and numbers and len(last) < 10 and 1 <= int(first) <= int(last)):
-        raise UsageError(f"--shard: takes I/N with 1 ≤ I ≤ N, such as 2/8, got {text[:40]!r}")
+    if not (slash and numbers and len(text) < 20 and 1 <= int(first) <= int(last)):
+        raise UsageError(f"--shard: takes I/N with 1 ≤ I ≤ N, such as 2/8, got {shown(text)}")
     return int(first), int(last)
 
 

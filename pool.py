@@ -16,7 +16,16 @@ Work = Callable[..., None]
 """A picklable function of (job, tell); tell(kind, **facts) reports progress."""
 
 
+GRACE = 30.0  # seconds that a worker has to save when everything is to stop
 PAUSE = 3.0  # seconds before a job that asked to be done later is tried again
+
+
+_stop = threading.Event()  # in a worker: set when it is asked to stop
+
+
+def stopping() -> bool:
+    """Tell work, in a worker, whether to save what it has and end."""
+    return _stop.is_set()
 
 
 class Later(Exception):
@@ -97,9 +106,14 @@ def run_jobs(
             for connection in wait(list(busy), PAUSE if waiting else None):
                 hear(connection)
     finally:
-        for process, connection in [*idle, *((p, c) for c, (p, _) in busy.items())]:
-            process.terminate()
+        workers_left = [*idle, *((process, c) for c, (process, _) in busy.items())]
+        for process, connection in workers_left:
+            process.terminate()  # a busy worker saves and ends; an idle one sees its pipe end
             connection.close()
+        deadline = time.monotonic() + GRACE
+        for process, _ in workers_left:
+            process.join(max(0.0, deadline - time.monotonic()))
+            process.kill()
             process.join()
     return failed
 
@@ -115,22 +129,26 @@ def _cause_of_death(code: int | None) -> str:
 def _serve(connection: Connection, work: Work, setup: Callable[[], None] | None) -> None:
     """Be a worker: take jobs from the connection until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: _stop.set())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if setup is not None:
         setup()
-    while True:
-        try:
+
+    def tell(kind: str, **facts) -> None:
+        with contextlib.suppress(OSError):  # the parent hung up: go on to save
+            connection.send((kind, facts))
+
+    with contextlib.suppress(EOFError, OSError):
+        while not stopping():
             job = connection.recv()
-        except EOFError:
-            return
-        try:
-            work(job, lambda kind, **facts: connection.send((kind, facts)))
-            connection.send(("done", {}))
-        except Later as error:
-            connection.send(("later", {"reason": str(error)}))
-        except Exception as error:  # the run failed; this worker can take the next one
-            connection.send(("failed", {"reason": f"{type(error).__name__}: {error}"}))
+            try:
+                work(job, tell)
+                answer = ("done", {})
+            except Later as error:
+                answer = ("later", {"reason": str(error)})
+            except Exception as error:  # the job failed; this worker can take the next one
+                answer = ("failed", {"reason": f"{type(error).__name__}: {error}"})
+            connection.send(answer)
 
 
 def _end_with_parent() -> None:

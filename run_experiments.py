@@ -9,8 +9,10 @@ written), 130 interrupted.
 """
 
 import functools
+import os
 import shlex
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -27,13 +29,28 @@ from config import Run, Sweep
 from execute import Folders, execute
 from files import Damaged, sweep_leftovers
 from plan import Plan
-from pool import Later, run_jobs
+from pool import Later, run_jobs, stopping
 from progress import Progress
+from train import Stopped
 from workload import cost, describe, describe_status, shard, state_of
 
 
 def main() -> int:
     """Run the program; return its exit status."""
+    watch_signals()
+    try:
+        return run()
+    except Requeue:
+        print("\nOut of time: what was done is saved; the job is put back in the queue", flush=True)
+        subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
+        return 0
+    except KeyboardInterrupt:
+        print("\nInterrupted; what was done is saved. " + how_to_go_on(), file=sys.stderr)
+        return 130
+
+
+def run() -> int:
+    """Plan, execute and report, as the command line asks; return the exit status."""
     started = time.monotonic()
     asked = options.read()
     folders = Folders(asked.data_dir, asked.checkpoint_dir, asked.results_dir)
@@ -61,11 +78,7 @@ def main() -> int:
     if todo:
         print(f"\n{len(todo)} runs to do, {workers} at a time, on {device}", flush=True)
     tables = Tables(folders.results, alone=not asked.shard)
-    try:
-        failed = run_all(todo, plan.sweep, folders, device, workers, asked.threads, tables)
-    except KeyboardInterrupt:
-        print("\nInterrupted; nothing finished is lost. " + how_to_go_on(), file=sys.stderr)
-        return 130
+    failed = run_all(todo, plan.sweep, folders, device, workers, asked.threads, tables)
     written = tables.finish()
     minutes = (time.monotonic() - started) / 60
     print(f"\n{minutes:.1f} min; results are in {folders.results}/ (open report.html)")
@@ -75,6 +88,22 @@ def main() -> int:
             print(f"  {run.run_id}: {reason}", file=sys.stderr)
         print("Nothing finished is lost. " + how_to_go_on(), file=sys.stderr)
     return 0 if written and not failed else 1
+
+
+class Requeue(KeyboardInterrupt):
+    """Slurm says that the time is nearly over: save, and put the job back in the queue."""
+
+
+def watch_signals() -> None:
+    """Let SIGTERM end the program as Ctrl-C does, and SIGUSR2 requeue its Slurm job as well."""
+
+    def interrupt(number: int, _) -> None:
+        in_slurm = number == signal.SIGUSR2 and "SLURM_JOB_ID" in os.environ
+        raise Requeue if in_slurm else KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    if hasattr(signal, "SIGUSR2"):  # not on Windows
+        signal.signal(signal.SIGUSR2, interrupt)
 
 
 def how_to_go_on() -> str:
@@ -110,15 +139,10 @@ def run_all(
     """Do the runs side by side; return those that failed and why.
 
     Raises:
-        KeyboardInterrupt: on Ctrl-C or SIGTERM, when no worker is left.
+        KeyboardInterrupt: on Ctrl-C, SIGTERM or SIGUSR2, when all is saved and no worker left.
     """
     if not todo:
         return {}
-
-    def interrupt(*_) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
     facts = machine.provenance(device, threads)
     work = functools.partial(
         _work, sweep=sweep, folders=folders, device=str(device), provenance=facts
@@ -138,7 +162,7 @@ def run_all(
 def _work(run: Run, tell, sweep: Sweep, folders: Folders, device: str, provenance: dict) -> None:
     """Do one run in a worker, telling the parent and whoever asks for the status."""
     try:
-        with status.working(folders.results, run) as note:
+        with status.working(folders.results, run, Stopped) as note:
 
             def tell_both(kind: str, **facts) -> None:
                 tell(kind, **facts)
@@ -147,8 +171,8 @@ def _work(run: Run, tell, sweep: Sweep, folders: Folders, device: str, provenanc
                 elif kind == "saved":
                     note("measuring", done=facts["done"], of=facts["of"])
 
-            execute(run, sweep, folders, torch.device(device), provenance, tell_both)
-    except status.Busy as error:
+            execute(run, sweep, folders, torch.device(device), provenance, tell_both, stopping)
+    except (status.Busy, Stopped) as error:
         raise Later(str(error)) from None
 
 

@@ -42,7 +42,7 @@ def read(file: Path) -> dict | None:
     try:
         facts = json.loads(file.read_bytes())
         heard = max(0.0, time.time() - file.stat().st_mtime)
-        alive = facts["state"] != "failed" and heard < STALE
+        alive = facts["state"] not in ("failed", "stopped") and heard < STALE
         if alive and facts["machine"] == machine_id():
             alive = Path(f"/proc/{int(facts['pid'])}").exists() or not Path("/proc").exists()
         return {**facts, "heard": heard, "alive": alive}
@@ -77,8 +77,13 @@ def _claim(file: Path) -> bool:
 
 
 @contextlib.contextmanager
-def working(results: Path, run: Run) -> Iterator[Callable[..., None]]:
+def working(results: Path, run: Run, stopped: type[Exception]) -> Iterator[Callable[..., None]]:
     """Within this context others see that this process is at work on `run`.
+
+    Args:
+        results: the results folder.
+        run: what is worked on.
+        stopped: the exception that means stopping on request, which is no failure.
 
     Yields:
         A function to tell the state, such as `tell("training", epoch=2, of=4)`.
@@ -100,6 +105,9 @@ def working(results: Path, run: Run) -> Iterator[Callable[..., None]]:
     threading.Thread(target=beat, daemon=True).start()
     try:
         yield lambda state, **facts: write(file, state, **facts)
+    except stopped as error:
+        write(file, "stopped", reason=str(error))
+        raise
     except Exception as error:
         fail(results, run, f"{type(error).__name__}: {error}")
         raise

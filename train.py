@@ -29,6 +29,10 @@ class Diverged(RuntimeError):
     """The training loss is not finite."""
 
 
+class Stopped(Exception):
+    """The work was asked to stop; what was done is saved."""
+
+
 def initial_model(run: Run) -> nn.Module:
     """Return the untrained model of `run`, on the CPU; no other random stream is touched."""
     with torch.random.fork_rng(devices=[]):
@@ -41,7 +45,8 @@ def train(
     dataset: Dataset,
     device: torch.device,
     state: dict | None = None,
-    after_epoch: Callable[[dict], None] = lambda state: None,
+    save: Callable[[dict], None] = lambda state: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> tuple[nn.Module, list[float]]:
     """Train a run to its last epoch.
 
@@ -52,14 +57,16 @@ def train(
         run: what to train.
         dataset: its training images are used as they are (already cut to `train_size`).
         device: where the model and the images live.
-        state: where to go on, as given to `after_epoch`; None starts from the beginning.
-        after_epoch: called with the complete state after each epoch.
+        state: where to go on, as given to `save`; None starts from the beginning.
+        save: called with the complete state after each epoch, and before stopping.
+        stop: asked after each step whether to stop here.
 
     Returns:
         The trained model, in evaluation mode, and the mean training loss of each epoch.
 
     Raises:
         Diverged: at the end of an epoch whose loss is not finite.
+        Stopped: when `stop` says so, after the state was saved.
     """
     recipe = run.recipe
     images, labels = dataset.train_images.to(device), dataset.train_labels.to(device)
@@ -74,14 +81,31 @@ def train(
     noise_stream = torch.Generator(device).manual_seed(run.stream_seed("training noise"))
     torch.manual_seed(run.stream_seed("dropout"))  # the layers' own draws, where there are any
 
+    history: list[float] = []
+    step = 0  # batches done of the epoch under way
+    total = torch.zeros((), dtype=torch.float64, device=device)  # their summed loss
+    if state is not None:
+        history, training = list(state["history"]), state["training"]
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(training["optimizer"])
+        schedule.load_state_dict(training["schedule"])
+        order_stream.set_state(training["order_stream"])
+        noise_stream.set_state(training["noise_stream"])
+        torch.set_rng_state(training["dropout_stream"])
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(training["cuda_dropout_stream"], device)
+        step, total = training["step"], training["total"].to(device)
+
     def snapshot() -> dict:
-        """Return everything that the next epoch depends on."""
+        """Return everything that the next step depends on."""
         training = {
             "optimizer": optimizer.state_dict(),
             "schedule": schedule.state_dict(),
-            "order_stream": order_stream.get_state(),
+            "order_stream": order_state,
             "noise_stream": noise_stream.get_state(),
             "dropout_stream": torch.get_rng_state(),
+            "step": step,
+            "total": total.clone(),
         }
         if device.type == "cuda":
             training["cuda_dropout_stream"] = torch.cuda.get_rng_state(device)
@@ -92,30 +116,23 @@ def train(
             "training": training,
         }
 
-    history: list[float] = []
-    if state is not None:
-        training = state["training"]
-        history = list(state["history"])
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(training["optimizer"])
-        schedule.load_state_dict(training["schedule"])
-        order_stream.set_state(training["order_stream"])
-        noise_stream.set_state(training["noise_stream"])
-        torch.set_rng_state(training["dropout_stream"])
-        if device.type == "cuda":
-            torch.cuda.set_rng_state(training["cuda_dropout_stream"], device)
-
     model.train()
     while len(history) < recipe.epochs:
-        total = torch.zeros((), dtype=torch.float64, device=device)
-        for x, y in batches(images, labels, recipe.batch_size, order_stream):
+        order_state = order_stream.get_state()  # going on inside this epoch draws its order again
+        for x, y in batches(images, labels, recipe.batch_size, order_stream, skip=step):
             total += train_step(model, noise, run.alpha_train, noise_stream, optimizer, x, y)
             schedule.step()
+            step += 1
+            if stop():
+                save(snapshot())
+                raise Stopped(f"in epoch {len(history) + 1}, after {step} steps of it")
         loss = total.item() / len(images)  # the only wait for the device in an epoch
         if not math.isfinite(loss):
             raise Diverged(f"the training loss is {loss} in epoch {len(history) + 1}")
         history.append(loss)
-        after_epoch(snapshot())
+        step, total = 0, torch.zeros_like(total)
+        order_state = order_stream.get_state()
+        save(snapshot())
     return model.eval(), history
 
 

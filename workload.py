@@ -151,6 +151,8 @@ def explain(state: str, facts: dict | None) -> tuple[str, str]:
         return "in progress", f": {facts['state']}{details}, heard of {facts['heard']:.0f} s ago"
     if facts and facts["state"] == "failed":
         return "failed", f": {facts.get('reason', 'no reason given')}"
+    if facts and facts["state"] == "stopped":
+        return "stopped", f": {facts.get('reason', '')}"
     if state == "new" and not facts:
         return "missing", ""
     known = {"measure": "trained", "resume": "partly trained", "new": "begun"}[state]

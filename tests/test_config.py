@@ -118,19 +118,24 @@ def test_streams_seeds_and_architectures_have_seeds_of_their_own():
 @pytest.mark.parametrize(
     ("alphas", "draws", "points"),
     [
-        ((0,), 5, [(0, 0)]),
-        ((0.5, 0, 0.1), 1, [(0, 0), (0.1, 0), (0.5, 0)]),
-        ((0, 1), 3, [(0, 0), (1, 0), (1, 1), (1, 2)]),
-        ((2, 0, 1), 2, [(0, 0), (1, 0), (2, 0), (1, 1), (2, 1)]),
+        ((0,), 5, [(0, 0, 1)]),
+        ((0.5, 0, 0.1), 1, [(0, 0, 1), (0.1, 0, 1), (0.5, 0, 1)]),
+        ((0, 1), 3, [(0, 0, 1), (1, 0, 1), (1, 1, 1), (1, 2, 1)]),
+        ((2, 0, 1), 2, [(0, 0, 1), (1, 0, 1), (2, 0, 1), (1, 1, 1), (2, 1, 1)]),
     ],
 )
 def test_points_go_draw_by_draw_and_measure_no_noise_once(alphas, draws, points):
     assert Sweep(alphas=alphas, draws=draws).points == points
 
 
+def test_antithetic_points_come_in_pairs_but_for_no_noise():
+    points = [(0, 0, 1), (1, 0, 1), (1, 0, -1), (1, 1, 1), (1, 1, -1)]
+    assert Sweep(alphas=(0, 1), draws=2, antithetic=True).points == points
+
+
 def test_settings_are_what_measurements_must_share():
     assert Sweep(test_size=9, noise_seed=4, draws=7).settings == {"test_size": 9, "noise_seed": 4}
-    keys = {"alphas", "draws"}  # these name the measurements instead
+    keys = {"alphas", "draws", "precision", "max_draws", "antithetic"}  # which, and how many
     assert set(Sweep().settings) | keys == {f.name for f in dataclasses.fields(Sweep)}
 
 

@@ -68,18 +68,19 @@ def test_every_option_arrives():
     line = (
         "vit mlp --dataset fashion_mnist --regimes noisy --seeds 5 3 --epochs 7 --batch-size 9 "
         "--peak-lr 0.1 --weight-decay 0 --alpha-train 0.7 --train-size 50 --validation-size 40 "
-        "--alphas 1 0 1e-3 --draws 2 --test-size 30 --noise-seed 8 --device cpu --workers 1024 "
-        "--threads 1 --data-dir folder --checkpoint-dir new/er --results-dir ./new"
+        "--alphas 1 0 1e-3 --draws 2 --test-size 30 --noise-seed 8 --precision 0.01 "
+        "--max-draws 50 --antithetic --device cpu --workers 1024 --threads 1 --shard 2/3 "
+        "--data-dir folder --checkpoint-dir new/er --results-dir ./new"
     )
     status, message, asked = attempt(line.split())
     assert (status, message) == (0, "")
-    assert (asked.device, asked.workers, asked.threads) == ("cpu", 1024, 1)
+    assert (asked.device, asked.workers, asked.threads, asked.shard) == ("cpu", 1024, 1, "2/3")
     folders = (asked.data_dir, asked.checkpoint_dir, asked.results_dir)
     assert folders == (Path("folder"), Path("new/er"), Path("new"))
     plan = options.make_plan(asked)
     assert (plan.architectures, plan.regimes, plan.seeds) == (("vit", "mlp"), ("noisy",), (5, 3))
     assert plan.recipe == Recipe("fashion_mnist", 7, 9, 0.1, 0.0, 0.7, 50, 40)
-    assert plan.sweep == Sweep((0.0, 0.001, 1.0), 2, 30, 8)
+    assert plan.sweep == Sweep((0.0, 0.001, 1.0), 2, 30, 8, 0.01, 50, True)
     given_ = {
         f"--{f.name}".replace("_", "-") for c in (Recipe, Sweep) for f in dataclasses.fields(c)
     }
@@ -125,6 +126,9 @@ BAD = {
     "--draws": ["0", "-1", "9" * 99],
     "--test-size": ["-1", "10001", "101 --validation-size 100"],
     "--noise-seed": ["-1", "4294967296"],
+    "--precision": ["-0.1", "nan", "inf"],
+    "--max-draws": ["0", "-1", "9" * 99],
+    "--shard": ["0/2", "3/2", "1/0", "2", "/", "a/b", "1/2/3", "-1/2", "½/1", "9" * 5000 + "/9"],
     "--device": [
         "cuda:9999",
         "gpu",

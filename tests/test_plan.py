@@ -133,6 +133,16 @@ def test_a_later_command_adds_to_the_earlier_one():
     assert mlp.joined(joined) == vit.joined(joined) == joined  # takes none away
 
 
+def test_of_two_precisions_the_finer_is_kept():
+    plain, coarse, fine = (
+        make_plan(precision=p, max_draws=n) for p, n in ((0.0, 500), (0.1, 20), (0.01, 10))
+    )
+    for a, b in ((coarse, fine), (fine, coarse), (coarse.joined(plain), fine)):
+        assert a.joined(b) == make_plan(precision=0.01, max_draws=20)
+    paired = make_plan(antithetic=True)
+    assert plain.joined(paired).sweep.antithetic and paired.joined(plain).sweep.antithetic
+
+
 @pytest.mark.parametrize(
     "other",
     [

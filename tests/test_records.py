@@ -61,19 +61,21 @@ def test_the_order_of_adding_leaves_no_trace(order):
 def test_missing_is_what_the_sweep_asks_for_and_the_record_lacks():
     sweep = Sweep(alphas=(0, 0.1, 0.5), draws=2)
     assert missing(RECORD, sweep) == [(0.5, 1, 1)]
-    assert missing(None, sweep) == missing(EMPTY, sweep) == [(a, k, 1) for a, k in sweep.points]
+    assert missing(None, sweep) == missing(EMPTY, sweep) == sweep.points
     assert missing(RECORD, Sweep(alphas=(0,), draws=9)) == []
     assert len(missing(RECORD, Sweep(alphas=(0,), noise_seed=1))) == 1
 
 
 # ---- Merging ---------------------------------------------------------------------------------
 
+CURVATURE = {"settings": {"noise_seed": 0}, "images": 9, "forms": {"w": [0.5, -0.1]}}
 PARTS = [
     EMPTY,
     RECORD,
     add(EMPTY, TEST, ROWS[:2]),
     add(EMPTY, TEST, [*ROWS[1:], row(0.5, 1)]),  # another number of draws
     add(add(EMPTY, OTHER, ROWS), TEST, [row(2.0, 0)]),
+    records.add_curvature(RECORD, CURVATURE),
 ]
 
 
@@ -98,10 +100,12 @@ def test_merging_keeps_the_history_and_provenance_of_the_first():
         (records.new(Run("mlp", "clean", 1), "digest of weights", [], {}), "differ in run_id"),
         (add(EMPTY, TEST, [row(0.1, 1, correct=7)]), "differ at α = 0.1, draw 1"),
         (add(EMPTY, TEST, [row(0.5, 0, 5, loss=1.0)]), "differ at α = 0.5, draw 0"),
+        (records.add_curvature(EMPTY, {**CURVATURE, "images": 8}), "differ in curvature"),
     ],
 )
 def test_a_contradiction_is_named(theirs, where):
-    for pair in ((RECORD, theirs), (theirs, RECORD)):
+    mine = records.add_curvature(RECORD, CURVATURE)
+    for pair in ((mine, theirs), (theirs, mine)):
         with pytest.raises(Conflict, match=f"seed[01]-.*: two records of it {where}"):
             merge(*pair)
 

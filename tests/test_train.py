@@ -12,7 +12,7 @@ import models
 from checkpoints import content_digest
 from config import REGIMES, Recipe, Run
 from data import Dataset
-from train import Diverged, initial_model, train
+from train import Diverged, Stopped, initial_model, train
 
 CPU = torch.device("cpu")
 TINY = Recipe(epochs=2, batch_size=16, peak_lr=3e-3, weight_decay=0.01, alpha_train=0.5)
@@ -123,11 +123,31 @@ def test_noise_is_fresh_in_every_batch_and_the_optimiser_steps_the_clean_weights
 def test_going_on_from_any_epoch_gives_the_same_weights(name, regime, shapes):
     run = Run(name, regime, 0, replace(TINY, epochs=3))
     states: list[dict] = []
-    final = weights(run, shapes, after_epoch=lambda state: states.append(copy.deepcopy(state)))
+    final = weights(run, shapes, save=lambda state: states.append(copy.deepcopy(state)))
     assert [state["epoch"] for state in states] == [1, 2, 3]
     for state in states:
         torch.rand(5)
         assert weights(run, shapes, state=state) == final
+
+
+@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("after", [1, 5, 6, 7, 11])
+def test_stopping_inside_an_epoch_and_going_on_gives_the_same_weights(name, after, shapes):
+    run = Run(name, "noisy", 0, TINY)
+    final, history = train(run, shapes, CPU)
+    states: list[dict] = []
+    steps = iter(range(1, 100))
+    with pytest.raises(Stopped):
+        train(
+            run,
+            shapes,
+            CPU,
+            save=lambda state: states.append(copy.deepcopy(state)),
+            stop=lambda: next(steps) == after,
+        )
+    model, again = train(run, shapes, CPU, state=states[-1])
+    assert content_digest(model.state_dict()) == content_digest(final.state_dict())
+    assert again == history
 
 
 def test_it_learns(shapes):
