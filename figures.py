@@ -63,15 +63,29 @@ def encode(figure: Figure, kind: str) -> bytes:
     return buffer.getvalue()
 
 
+def describe_draws(rows: pd.DataFrame) -> str:
+    """Return ", 5 draws per seed" or ", 10 to 40 draws per seed"; nothing without noise."""
+    noisy = rows[(rows.alpha > 0) & (rows.sign > 0)]
+    sizes = noisy.groupby([*stats.RUN, "alpha"], observed=True).size()
+    if sizes.empty:
+        return ""
+    low, high = sizes.min(), sizes.max()
+    return f", {low if low == high else f'{low} to {high}'} draws per seed and α"
+
+
 def panels(
-    draw: Callable[[Axes, pd.DataFrame], None], rows: pd.DataFrame, architectures: Sequence[str]
+    draw: Callable[[Axes, pd.DataFrame], None],
+    table: pd.DataFrame,
+    architectures: Sequence[str],
+    describe: Callable[[pd.DataFrame], str] = describe_draws,
 ) -> Figure:
     """Draw one panel per architecture, two side by side.
 
     Args:
-        draw: one of the functions below, which draws the rows of one architecture.
-        rows: a row per measurement, as in `stats`.
+        draw: draws the part of the table that is of one architecture, such as the functions below.
+        table: a row per measurement, as in `stats`, or what `draw` and `describe` take instead.
         architectures: the panels; one without rows says so.
+        describe: returns what the title says after the name.
     """
     count = max(len(architectures), 1)
     height, width = -(-count // 2), min(count, 2)
@@ -80,8 +94,8 @@ def panels(
         figure.set_layout_engine("constrained")
         grid = figure.subplots(height, width, squeeze=False)
         for axes, name in zip(grid.flat, architectures, strict=False):
-            mine = rows[(rows.architecture == name) & (rows.sign > 0)]
-            axes.set_title(f"{name}{describe_draws(mine)}", fontsize=10)
+            mine = table[table.architecture == name]
+            axes.set_title(f"{name}{describe(mine)}", fontsize=10)
             if mine.empty:
                 axes.text(0.5, 0.5, NO_RUNS, ha="center", transform=axes.transAxes)
                 axes.set(xticks=[], yticks=[])
@@ -90,15 +104,6 @@ def panels(
         for axes in grid.flat[len(architectures) :]:
             axes.set_axis_off()
     return figure
-
-
-def describe_draws(rows: pd.DataFrame) -> str:
-    """Return ", 5 draws per seed" or ", 10 to 40 draws per seed"; nothing without noise."""
-    noisy = rows[rows.alpha > 0].groupby([*stats.RUN, "alpha"], observed=True).size()
-    if noisy.empty:
-        return ""
-    low, high = noisy.min(), noisy.max()
-    return f", {low if low == high else f'{low} to {high}'} draws per seed and α"
 
 
 def draw_curves(axes: Axes, rows: pd.DataFrame) -> None:
@@ -170,7 +175,7 @@ def draw_effects(axes: Axes, rows: pd.DataFrame) -> None:
 def draw_spread(axes: Axes, rows: pd.DataFrame) -> None:
     """Draw how far single draws lie from the mean of their seed: each one faintly, the 5% to 95%
     range and the median (inside seeds, averaged over them), and the worst."""
-    noisy = rows[rows.alpha > 0]
+    noisy = rows[(rows.alpha > 0) & (rows.sign > 0)]
     origin = set_alpha_axis(axes, noisy.alpha, zero=False)
     means = noisy.groupby([*stats.RUN, "alpha"], observed=True)[["correct", "total"]]
     sums = means.transform("sum")
@@ -194,25 +199,6 @@ def draw_spread(axes: Axes, rows: pd.DataFrame) -> None:
     axes.plot([], [], "x", color="#555555", label="worst draw of any seed")
     set_points_axis(axes, "draw − seed mean")
     axes.legend(loc="upper left")
-
-
-def draw_layers(table: pd.DataFrame) -> Figure:
-    """Draw `curvature.by_layer`'s table: the loss increase of each parameter, with its interval."""
-    with matplotlib.style.context(STYLE):
-        alphas = sorted(table.alpha.unique())
-        names = [name for name in dict.fromkeys(table.parameter) if name]
-        figure = Figure(figsize=(4.2 * len(alphas), 1.2 + 0.22 * len(names)))
-        figure.set_layout_engine("constrained")
-        grid = figure.subplots(1, len(alphas), sharey=True, squeeze=False)
-        for axes, alpha in zip(grid.flat, alphas, strict=True):
-            mine = table[(table.alpha == alpha) & (table.parameter != "")]
-            mine = mine.set_index("parameter").reindex(names)
-            style = {"color": HUES[5], "edgecolor": "black", "capsize": 2, "linewidth": 0.6}
-            axes.barh(names, mine.loss, xerr=mine.loss_half.fillna(0), **style)
-            axes.set_title(f"α = {alpha:g}, n = {mine.draws.min():.0f} draws", fontsize=10)
-            axes.set_xlabel("rise of the loss (nats), noise in one tensor")
-            axes.invert_yaxis()
-    return figure
 
 
 def find_origin(alphas: Iterable[float]) -> float:

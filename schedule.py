@@ -1,4 +1,4 @@
-"""Which measurements of a sweep are still to be made: pure functions of the rows there are. No torch.
+"""Which measurements of a sweep are still to be made: pure functions of the rows. No torch.
 
 With `Sweep.precision` the number of draws is found while measuring, α by α: draws 0, 1, 2, … are
 made until the 95% t-interval of the mean accuracy over the first n of them has a half-width of at

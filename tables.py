@@ -84,7 +84,7 @@ def summary_tables(summary: pd.DataFrame) -> list[Table]:
 
 def align(table: Table) -> str:
     """Return a table as plain text: words to the left, numbers to the right."""
-    left = {"Architecture", "Regime"}
+    left = {"Architecture", "Regime", "Parameter"}
     widths = [max(map(len, column)) for column in zip(table.header, *table.body, strict=True)]
     lines = [
         "  ".join(

@@ -1,0 +1,163 @@
+"""What noise in one parameter tensor at a time does to a trained model: `evaluate.py --by-layer`.
+
+Every tensor has the noise that it has in the sweep: draw k of tensor `name` is the same, alone and
+with all others. To second order the loss increases of the tensors then add up to that of the whole
+model, in the mean over draws: the linear terms cancel draw by draw, and what is left of the others
+(the additivity residual) is the noise of one tensor meeting that of another.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import matplotlib.style
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from torch import nn
+
+import curvature
+import figures
+from files import write_whole
+from noise import WeightNoise, noisy_parameters, unit_noise
+from tables import NONE, Table, align, with_half
+
+COLUMNS = ("parameter", "alpha", "draw", "correct", "total", "loss")
+"""Columns of a row: the tensor's name ("" for all together), strength, draw number, counts of
+images, loss summed over them."""
+WHOLE, SUM, RESIDUAL = "all together", "sum of the tensors", "sum − all together"
+
+
+def measure_layers(
+    model: nn.Module,
+    measure: Callable[[], tuple[int, float | None]],
+    total: int,
+    alpha: float,
+    draws: int,
+    run_seed: int,
+    noise_seed: int = 0,
+) -> Iterator[tuple]:
+    """Measure a model without noise, then in every draw with all tensors noisy and with each one.
+
+    Args:
+        model: a trained model in evaluation mode; it is left as it was.
+        measure: returns the correct answers of the model as it stands and its summed loss (None
+            where that is not finite).
+        total: the number of images that `measure` looks at.
+        alpha: strength of the noise.
+        draws: how many.
+        run_seed, noise_seed: of the noise, as in the sweep.
+
+    Yields:
+        Rows in the order of `COLUMNS`.
+    """
+    noise, parameters = WeightNoise(model), noisy_parameters(model)
+    correct, loss = measure()
+    yield "", 0.0, 0, correct, total, loss
+    for draw in range(draws):
+        unit = unit_noise(parameters, noise_seed, run_seed, draw)
+        for name in ("", *parameters):
+            with noise(alpha, unit={name: unit[name]} if name else unit):
+                correct, loss = measure()
+            yield name, alpha, draw, correct, total, loss
+
+
+def report_layers(name: str, model: nn.Module, rows: Iterable[tuple], folder: Path) -> str:
+    """Write the table of one model as `by_layer-<name>.csv` and its chart as PNG and PDF.
+
+    Args:
+        name: the run's.
+        model: the model.
+        rows: all that `measure_layers` yields.
+        folder: where the files go.
+
+    Returns:
+        The table as text.
+
+    Raises:
+        OSError: if a file cannot be written.
+    """
+    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"loss": float})
+    table = tabulate(frame, {n: p.numel() for n, p in noisy_parameters(model).items()})
+    base = folder / f"by_layer-{name}"
+    csv = table.to_csv(index=False, lineterminator="\n").encode()
+    write_whole(base.with_name(f"{base.name}.csv"), csv)
+    figure = draw_layers(table, f"{name}: noise in one tensor at a time")
+    for kind in ("png", "pdf"):
+        write_whole(base.with_name(f"{base.name}.{kind}"), figures.encode(figure, kind))
+    text = align(as_text(table, name))
+    return f"{text}\nwritten: {base}.csv, .png, .pdf\n"
+
+
+def tabulate(rows: pd.DataFrame, elements: dict[str, int]) -> pd.DataFrame:
+    """Return the table of one model at one α.
+
+    Args:
+        rows: as `measure_layers` yields them.
+        elements: the size of each tensor, in the order to show them.
+
+    Returns:
+        A row per tensor, then `WHOLE`, `SUM` and `RESIDUAL` (these two of the loss alone):
+        parameter, elements, alpha, draws, loss (mean increase over draws, nats), loss_half, drop
+        (of accuracy, a fraction), drop_half. Intervals are 95% t-intervals over draws; that of the
+        residual is over its values in each draw.
+    """
+    layers, sums = curvature.by_layer(rows)
+    layers = layers.set_index("parameter").loc[[*elements, ""]].rename(index={"": WHOLE})
+    (total,) = sums.to_dict("records")
+    more = {
+        SUM: {"loss": total["layers"], "loss_half": total["layers_half"]},
+        RESIDUAL: {"loss": total["residual"], "loss_half": total["residual_half"]},
+    }
+    more = pd.DataFrame(more).T.assign(alpha=total["alpha"], draws=total["draws"])
+    table = pd.concat([layers, more]).rename_axis("parameter").reset_index()
+    table["elements"] = table.parameter.map({**elements, WHOLE: sum(elements.values())})
+    columns = ["parameter", "elements", "alpha", "draws", "loss", "loss_half", "drop", "drop_half"]
+    return table[columns].astype({"elements": "Int64", "draws": int})
+
+
+def draw_layers(table: pd.DataFrame, title: str) -> Figure:
+    """Draw a bar per tensor, and one for all together and for their sum: `tabulate`'s table."""
+    bars = table[table.parameter != RESIDUAL]
+    total = bars.parameter.isin([WHOLE, SUM])
+    y = np.arange(len(bars)) + 0.6 * total  # the totals stand apart
+    with matplotlib.style.context(figures.STYLE):
+        figure = Figure(figsize=(8, 1.4 + 0.2 * len(bars)))
+        figure.set_layout_engine("constrained")
+        figure.suptitle(f"{title}, α = {bars.alpha.max():g}, n = {bars.draws.min()} draws", size=10)
+        grid = figure.subplots(1, 2, sharey=True)
+        for axes, value, scale in ((grid[0], "loss", 1), (grid[1], "drop", 100)):
+            look = {"edgecolor": "black", "linewidth": 0.6, "height": 0.75}
+            for part, color, hatch in ((~total, figures.HUES[5], ""), (total, "#eeeeee", "///")):
+                half = scale * bars[f"{value}_half"][part].fillna(0)
+                width = scale * bars[value][part].fillna(0)
+                error = {"xerr": half, "error_kw": {"capsize": 2, "linewidth": 1}}
+                axes.barh(y[part], width, color=color, hatch=hatch, **look, **error)
+            axes.axvline(0, color="black", lw=0.8)
+            axes.grid(axis="y", visible=False)
+        grid[0].set_yticks(y, bars.parameter)
+        grid[0].invert_yaxis()
+        grid[0].set_xlabel("rise of the loss (nats), 95% interval over draws")
+        grid[1].set_xlabel("drop in accuracy (points)")
+    return figure
+
+
+def as_text(table: pd.DataFrame, name: str) -> Table:
+    """Return the table as cells for people: accuracies in points."""
+    body = []
+    for row in table.to_dict("records"):
+        size = NONE if pd.isna(row["elements"]) else f"{row['elements']:,}"
+        loss = {"mean": row["loss"], "half": row["loss_half"]}
+        drop = {"mean": row["drop"], "half": row["drop_half"]}
+        body.append(
+            [
+                row["parameter"],
+                size,
+                with_half(loss, "mean", form="+.4f"),
+                with_half(drop, "mean", 100, "+.2f"),
+            ]
+        )
+    caption = (
+        f"{name}: noise in one tensor at a time, α = {table.alpha.max():g}; mean over "
+        f"{table.draws.min()} draws ± half-width of the 95% t-interval over draws"
+    )
+    return Table(caption, ["Parameter", "Elements", "Loss (nats)", "Drop (points)"], body)
