@@ -4,11 +4,13 @@ To second order L(W + ε) = L(W) + gᵀε + ½ εᵀHε; for ε ~ N(0, (α·s)²
 L(W) + ½ α² Σ s² tr(H_ll). Pairs ±ε measure both terms apart. `rows` are those of `stats`.
 """
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pandas as pd
 
 from curves import NOT_KNOWN, Bounds
-from stats import RUN, half_width, over_seeds, t_factor
+from stats import GROUP, RUN, half_width, over_seeds, t_factor
 
 
 def curvature_term(rows: pd.DataFrame) -> pd.DataFrame:
@@ -38,9 +40,45 @@ def curvature_term(rows: pd.DataFrame) -> pd.DataFrame:
     return out.reset_index()
 
 
-def curvature_over_seeds(terms: pd.DataFrame) -> pd.DataFrame:
-    """Return `stats.over_seeds` of the curvature term, per architecture, regime and α."""
-    return over_seeds(terms, "even").reset_index()
+def trace(forms: Mapping[str, Sequence[float | None]]) -> tuple[float, float]:
+    """Return Σ s² tr(H_ll) and its standard error, from Hutchinson probes.
+
+    Args:
+        forms: by parameter, its share of zᵀ S H S z for each probe (as from
+            `hessian.quadratic_forms`), in nats.
+
+    Returns:
+        The mean over the probes and its standard error, in nats; NaN if a number is not finite,
+        and for the error of a single probe.
+    """
+    totals = np.array(list(forms.values()), dtype=float).sum(axis=0)  # (parameters, probes) → sums
+    error = totals.std(ddof=1) / np.sqrt(len(totals)) if len(totals) > 1 else float("nan")
+    return float(totals.mean()), float(error)
+
+
+def compare(terms: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:
+    """Return the measured curvature term beside ½ α² Σ s² tr(H_ll), over the seeds that have both.
+
+    Args:
+        terms: a row per run and α, as from `curvature_term`.
+        traces: a row per run: `stats.RUN`, trace, error (standard error over its probes).
+
+    Returns:
+        A row per architecture, regime and α: seeds, pairs (least of a seed), measured and
+        predicted (means over seeds, nats) with measured_half and predicted_half (95% t-intervals
+        over seeds), probe_error (standard error of the predicted mean from the probes alone), and
+        ratio = predicted / measured.
+    """
+    table = terms.merge(traces, on=RUN)
+    table["predicted"] = table.alpha**2 * table.trace / 2
+    table["variance"] = (table.alpha**2 * table.error / 2) ** 2
+    groups = table.groupby(GROUP, observed=True)
+    measured, predicted = over_seeds(table, "even"), over_seeds(table, "predicted")
+    out = pd.DataFrame({"seeds": measured.seeds, "pairs": groups.pairs.min()})
+    out["measured"], out["measured_half"] = measured["mean"], measured.half
+    out["predicted"], out["predicted_half"] = predicted["mean"], predicted.half
+    out["probe_error"] = np.sqrt(groups.variance.sum()) / groups.size()
+    return out.assign(ratio=out.predicted / out.measured).reset_index()
 
 
 def validity_radius(alpha, prediction, measurement, low: float = 0.5, high: float = 2.0) -> Bounds:

@@ -16,7 +16,7 @@ import checkpoints
 import data
 import records
 from config import Run, Sweep
-from evaluate import sweep as measure_points
+from evaluate import extend
 from files import Damaged, Foreign, set_aside
 from train import Stopped, initial_model, train
 
@@ -102,8 +102,7 @@ def execute(
     """
     record_path = folders.record(run)
     record = checked(records.load, record_path, tell=tell)
-    missing = records.missing(record, sweep)
-    if not missing:
+    if records.is_complete(record, sweep):
         return
     dataset = load_dataset(run, sweep, folders.data)
     model, trained = trained_model(run, dataset, folders, device, provenance, tell, stop)
@@ -118,24 +117,21 @@ def execute(
             f"{record_path}: measured on other weights than {checkpoint} holds; bring the "
             "checkpoint that it was measured on, or move the record away"
         )
-    images, labels = dataset.test_images.to(device), dataset.test_labels.to(device)
     before = measuring_seconds(record)
     started = saved = time.monotonic()
-    fresh = []
-    rows = measure_points(model, images, labels, missing, sweep.noise_seed, run.seed)
-    for done, row in enumerate(rows, start=1):
-        fresh.append(row)
+    steps = extend(record, model, dataset, sweep, run.seed)
+    for done, (grown, left) in enumerate(steps, start=1):
         now = time.monotonic()
         stopping = stop()
-        if stopping or done == len(missing) or now - saved > SAVE_EVERY:
+        if stopping or not left or now - saved > SAVE_EVERY:
             measuring = {**provenance, "seconds": round(before + now - started, 2)}
-            record = {**record, "provenance": {**record["provenance"], "measuring": measuring}}
-            record = records.save(record_path, records.add(record, sweep.settings, fresh))
-            saved, fresh = now, []
-            tell("saved", done=done, of=len(missing))
-        tell("point", done=done, of=len(missing))
-        if stopping and done < len(missing):
-            raise Stopped(f"after {done} of {len(missing)} measurements")
+            facts = {**record["provenance"], "measuring": measuring}
+            records.save(record_path, {**grown, "provenance": facts})
+            saved = now
+            tell("saved", done=done, of=done + left)
+        tell("point", done=done, of=done + left)
+        if stopping and left:
+            raise Stopped(f"after {done} of {done + left} measurements")
 
 
 def measuring_seconds(record: records.Record) -> float:

@@ -141,8 +141,13 @@ def check(options: Options) -> None:
         raise UsageError("--alphas: takes noise strengths with 0 among them, such as 0 0.1 0.5")
     within("--draws", sweep.draws, 1, 1_000_000)
     within("--noise-seed", sweep.noise_seed, 0, 2**31 - 1)
-    positive("--precision", sweep.precision, zero=True)
-    within("--max-draws", sweep.max_draws, 1, 1_000_000)
+    if not 0 <= sweep.precision < 0.5:
+        raise UsageError(
+            "--precision: takes a fraction of 1 below 0.5, such as 0.002 (0 = fixed draws), "
+            f"got {sweep.precision:g}"
+        )
+    fewest = sweep.first_draws if sweep.precision else 1
+    within("--max-draws", sweep.max_draws, fewest, 1_000_000)
     within("--workers", options.workers, 0, 1024, "0 = automatic")
     within("--threads", options.threads, 1, machine.cores(), "this machine's cores")
     choose_device(options.device)

@@ -12,11 +12,11 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
-import curvature
 import figures
 import stats
 import tables
 from figures import draw_curves, draw_effects, draw_spread
+from gather import Results
 from plan import Plan
 from tables import Table
 
@@ -50,30 +50,21 @@ def make_figures(rows: pd.DataFrame, architectures: Sequence[str]) -> dict[str, 
     return out
 
 
-def make_pages(
-    plan: Plan,
-    rows: pd.DataFrame,
-    architectures: Sequence[str],
-    summary: pd.DataFrame,
-    provenance: Sequence[dict],
-    missing: list[str],
-    left_out: list[str],
-) -> dict[str, bytes]:
+def make_pages(results: Results, summary: pd.DataFrame, missing: list[str]) -> dict[str, bytes]:
     """Return report.html, report.md and table.tex, by file name; the same input, the same bytes.
 
     Args:
-        plan: what was asked for.
-        rows: the measurements, as in `stats`.
-        architectures: in the order to show them.
+        results: the plan and what there is of it.
         summary: a row per run, as from `tables.make_summary`.
-        provenance: that of each run.
         missing: a message for each run or measurement that is not there.
-        left_out: a message for each record that did not enter.
     """
+    plan, rows, architectures = results.plan, results.rows, results.architectures
+    provenance = [record["provenance"] for record in results.records]
     effects = stats.paired_effects(rows)
     measured = [name for name in architectures if (rows.architecture == name).any()]
     images = "validation" if plan.recipe.validation_size else "test"
     runs = rows[stats.RUN].drop_duplicates()
+    alike = plan.sweep.first_draws if plan.sweep.precision else float("inf")
     facts = {
         "plan": plan,
         "images": images,
@@ -87,12 +78,12 @@ def make_pages(
         "metrics": {name: tables.metrics_table(rows, name) for name in measured},
         "takes": tables.seeds_table(effects),
         "spread": {name: tables.spread_table(rows, name) for name in measured},
-        "curvature": curvature_table(rows),
+        "curvature": tables.curvature_tables(rows, results.training, results.traces),
         "summary": tables.summary_tables(summary),
         "settings": [settings_table(plan), provenance_table(provenance)],
         "missing": missing,
-        "unpaired": stats.find_unpaired(rows),
-        "left_out": left_out,
+        "unpaired": stats.find_unpaired(rows, draws=alike),
+        "left_out": results.left_out,
     }
     inline = {
         name: [
@@ -175,20 +166,6 @@ def say_factors(effects: pd.DataFrame) -> list[str]:
         f"± {float(stats.t_factor(case.seeds)):.1f}."
         for case in cases.itertuples()
     ]
-
-
-def curvature_table(rows: pd.DataFrame) -> Table:
-    """Return the curvature term over seeds; without rows where no −ε was measured."""
-    terms = curvature.curvature_term(rows)
-    body = []
-    for row in curvature.curvature_over_seeds(terms).itertuples():
-        found = {"mean": row.mean, "half": row.half}
-        name = f"{row.architecture}, {row.regime}"
-        body.append(
-            [name, f"{row.alpha:g}", tables.with_half(found, "mean", 1, ".3g"), f"{row.seeds}"]
-        )
-    caption = "Measured curvature term ½[L(W+ε) + L(W−ε)] − L(W) in nats, from pairs ±ε"
-    return Table(caption, ["Runs", "α", "Mean over seeds ± half-width", "n seeds"], body)
 
 
 def settings_table(plan: Plan) -> Table:

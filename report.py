@@ -18,36 +18,14 @@ import pandas as pd
 import tyro
 
 import curves
+import gather
 import pages
-import plan as plans
-import records
 import stats
 import tables
-from config import REGIMES
 from files import Damaged, Foreign, write_whole
 from merge import NotResults, merge_results
-from plan import Plan
-from records import Conflict, Record
+from records import Conflict
 from stats import RUN
-
-
-@dataclass(frozen=True)
-class Results:
-    """What a results folder holds of its plan."""
-
-    plan: Plan
-    records: list[Record]
-    """Records of the plan's recipe, in table order: architecture, regime, seed."""
-    rows: pd.DataFrame
-    """A row per measurement: `stats.RUN` and `records.COLUMNS`. Architecture and regime are
-    categories in table order, so that every table and figure follows it."""
-    left_out: list[str]
-    """A message for each record file that is of another recipe, damaged or foreign."""
-
-    @property
-    def architectures(self) -> list[str]:
-        """Every architecture that is planned or measured, in table order."""
-        return list(self.rows.architecture.cat.categories)
 
 
 @dataclass(frozen=True)
@@ -66,60 +44,6 @@ class Report:
     """The printed tables, with what is missing."""
 
 
-def read(results_dir: Path) -> Results:
-    """Read the plan of a results folder and the records that belong to it.
-
-    Raises:
-        FileNotFoundError: if the folder has no plan.
-        Damaged: if its plan is not of this version.
-    """
-    plan = plans.load(results_dir)
-    folder = results_dir / "runs"
-    found, problems = records.load_all(folder)
-    chosen, others = plan.select(found)
-    names = sorted({record["identity"]["architecture"] for record in chosen})
-    order = {
-        "architecture": list(dict.fromkeys((*plan.architectures, *names))),
-        "regime": list(REGIMES),
-    }
-
-    def position(record: Record) -> tuple:
-        who = record["identity"]
-        return *(order[key].index(who[key]) for key in order), who["seed"]
-
-    chosen = sorted(chosen, key=position)
-    rows = pd.DataFrame(
-        [
-            (*(record["identity"][name] for name in RUN), *row)
-            for record in chosen
-            for row in records.rows(record, plan.sweep.settings)
-        ],
-        columns=[*RUN, *records.COLUMNS],
-    )
-    numbers = {"seed": int, "alpha": float, "draw": int, "sign": int, "correct": int, "total": int}
-    categories = {key: pd.CategoricalDtype(values, ordered=True) for key, values in order.items()}
-    rows = rows.astype({**categories, **numbers, "loss": float})
-    left_out = [message.removeprefix(f"{folder}/") for message in (*others, *problems)]
-    return Results(plan, chosen, rows, left_out)
-
-
-def find_missing(plan: Plan, found: list[Record]) -> list[str]:
-    """Return a message for each run of the plan that lacks its record or measurements."""
-    have = {record["run_id"]: record for record in found}
-    messages = []
-    for run in plan.runs:
-        lacking = records.missing(have.get(run.run_id), plan.sweep)
-        if run.run_id not in have:
-            messages.append(f"{run.run_id}: no record")
-        elif lacking:
-            alphas = ", ".join(f"{a:g}" for a in sorted({a for a, _, _ in lacking}))
-            asked = len(plan.sweep.points)
-            messages.append(
-                f"{run.run_id}: {len(lacking)} of {asked} measurements missing (at α = {alphas})"
-            )
-    return messages
-
-
 def rebuild(results_dir: Path, everything: bool = True) -> Report:
     """Write every table and figure of a results folder anew, from its plan and records alone.
 
@@ -134,16 +58,15 @@ def rebuild(results_dir: Path, everything: bool = True) -> Report:
         Damaged: if its plan is not of this version.
         OSError: if a file cannot be written.
     """
-    results = read(results_dir)
-    plan, rows, names = results.plan, results.rows, results.architectures
+    results = gather.read(results_dir)
+    plan, rows = results.plan, results.rows
     sweep = tables.make_sweep(rows)
     runs = [tuple(record["identity"][key] for key in RUN) for record in results.records]
     summary = tables.make_summary(runs, rows)
-    missing = find_missing(plan, results.records)
-    provenance = {record["run_id"]: record["provenance"] for record in results.records}
+    missing = gather.find_missing(plan, results.records)
     body = {
         "config": asdict(plan),
-        "provenance": provenance,
+        "provenance": {record["run_id"]: record["provenance"] for record in results.records},
         "summary": plain(summary),
         "sweep": plain(sweep),
     }
@@ -155,9 +78,8 @@ def rebuild(results_dir: Path, everything: bool = True) -> Report:
     if everything:
         outputs["effects.csv"] = as_csv(stats.paired_effects(rows))
         outputs["curves.csv"] = as_csv(curves.curve_metrics(rows))
-        outputs |= pages.make_figures(rows, names)
-        facts = list(provenance.values())
-        outputs |= pages.make_pages(plan, rows, names, summary, facts, missing, results.left_out)
+        outputs |= pages.make_figures(rows, results.architectures)
+        outputs |= pages.make_pages(results, summary, missing)
     for name, data in outputs.items():
         write_whole(results_dir / name, data)
     parts = [tables.align(table) for table in tables.summary_tables(summary)]

