@@ -154,9 +154,9 @@ def trained_model(
         train.Stopped, train.Diverged, files.Foreign, OSError.
     """
     final = checkpoints.final_path(folders.checkpoints, run)
+    resume = checkpoints.resume_path(folders.checkpoints, run)
     content = checked(checkpoints.load, final, run, tell=tell)
     if content is None:
-        resume = checkpoints.resume_path(folders.checkpoints, run)
         state = checked(checkpoints.load, resume, run, tell=tell)
         seconds = list(state["provenance"]["epoch_seconds"]) if state else []
         started = time.monotonic()
@@ -186,7 +186,7 @@ def trained_model(
             facts = {**provenance, "epoch_seconds": seconds}
             content = checkpoints.finished(model, history, facts)
             checkpoints.save(final, run, content)
-        resume.unlink(missing_ok=True)
+    resume.unlink(missing_ok=True)
     model = initial_model(run)
     model.load_state_dict(content["model"])
     return model.to(device).eval(), content

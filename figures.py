@@ -70,7 +70,8 @@ def describe_draws(rows: pd.DataFrame) -> str:
     if sizes.empty:
         return ""
     low, high = sizes.min(), sizes.max()
-    return f", {low if low == high else f'{low} to {high}'} draws per seed and α"
+    count = f"{low} to {high}" if low < high else f"{low}"
+    return f", {count} {'draw' if high == 1 else 'draws'} per seed and α"
 
 
 def panels(
@@ -215,9 +216,9 @@ def set_points_axis(axes: Axes, what: str) -> None:
     """Make the vertical axis one of points: a tenth of one and thirty are both in view."""
     axes.set_yscale("symlog", linthresh=1)
     axes.yaxis.set_major_formatter("{x:g}")
-    low, high = axes.get_ylim()
-    axes.set_ylim(low, max(high, 1) * 12)  # room for the legend
-    axes.set_yticks([t for t in (-100, -10, -1, 0, 1, 10, 100) if low <= t <= max(high, 1)])
+    low, high = min(axes.get_ylim()[0], -1), max(axes.get_ylim()[1], 1)
+    axes.set_ylim(low, high * 12)  # room for the legend
+    axes.set_yticks([t for t in (-100, -10, -1, 0, 1, 10, 100) if low <= t <= high])
     axes.set_yticks([], minor=True)
     axes.set_ylabel(f"{what} (points, log beyond ±1)")
 

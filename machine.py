@@ -15,18 +15,28 @@ GPU_MEMORY_PER_WORKER = 4 * 2**30
 def cores() -> int:
     """Return how many cores this process may use."""
     try:
-        return len(os.sched_getaffinity(0))
+        usable = len(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
-        return os.cpu_count() or 1
+        usable = os.cpu_count() or 1
+    # Where Slurm does not bind a task to its cores it sees all of the node's, and shares them.
+    return min(usable, slurm("SLURM_CPUS_PER_TASK") or usable)
+
+
+def slurm(name: str) -> int:
+    """Return a number that Slurm tells its jobs in the environment; 0 where there is none."""
+    value = os.environ.get(name, "")
+    return int(value) if value.isascii() and value.isdecimal() else 0
 
 
 def free_memory() -> int:
-    """Return the bytes of main memory that a new process could have."""
+    """Return the bytes of main memory that this process and its workers could have."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(x.split()[1]) * 1024 for x in lines if x.startswith("MemAvailable"))
+        free = next(int(x.split()[1]) * 1024 for x in lines if x.startswith("MemAvailable"))
     except (OSError, StopIteration):
-        return 8 * 2**30
+        free = 8 * 2**30
+    allotted = slurm("SLURM_MEM_PER_CPU") * cores() or slurm("SLURM_MEM_PER_NODE")  # in MiB
+    return min(free, allotted * 2**20 or free)
 
 
 def default_workers(device: torch.device, threads: int, runs: int) -> int:

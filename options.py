@@ -2,6 +2,7 @@
 
 import difflib
 import errno
+import importlib.util
 import math
 import os
 import re
@@ -21,6 +22,7 @@ from models import ARCHITECTURES, DEFAULT_ARCHITECTURES
 from plan import Plan
 
 NAME_MAX = 255  # bytes of a file's name, on every common file system
+MOST_SHARDS = 100_000  # more parts than any cluster has cores for
 
 
 class UsageError(ValueError):
@@ -54,6 +56,8 @@ class Options:
     """I/N: do only the I-th of N parts of the plan, balanced by expected cost; for job arrays."""
     status: bool = False
     """Only print what is finished, in progress, failed and missing, and the time left."""
+    tensorboard: bool = False
+    """Also write each run's scalars for TensorBoard, under RESULTS_DIR/tensorboard."""
     data_dir: Path = Path("data")
     """Folder of the dataset files; filled by a download where they are not there."""
     checkpoint_dir: Path = Path("checkpoints")
@@ -152,6 +156,8 @@ def check(options: Options) -> None:
     within("--threads", options.threads, 1, machine.cores(), "this machine's cores")
     choose_device(options.device)
     read_shard(options.shard)
+    if options.tensorboard and not importlib.util.find_spec("tensorboard"):
+        raise UsageError("--tensorboard: needs a package: pip install tensorboard")
     check_folder("--data-dir", options.data_dir, read_only=True)
     check_folder("--checkpoint-dir", options.checkpoint_dir)
     check_folder("--results-dir", options.results_dir)
@@ -215,8 +221,9 @@ def read_shard(text: str) -> tuple[int, int]:
     """
     first, slash, last = (text or "1/1").partition("/")
     numbers = first.isascii() and first.isdecimal() and last.isascii() and last.isdecimal()
-    if not (slash and numbers and len(text) < 20 and 1 <= int(first) <= int(last)):
-        raise UsageError(f"--shard: takes I/N with 1 ≤ I ≤ N, such as 2/8, got {shown(text)}")
+    if not (slash and numbers and len(text) < 20 and 1 <= int(first) <= int(last) <= MOST_SHARDS):
+        rule = f"I/N with 1 ≤ I ≤ N ≤ {MOST_SHARDS}, such as 2/8"
+        raise UsageError(f"--shard: takes {rule}, got {shown(text)}")
     return int(first), int(last)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
+import answers
 import figures
 import stats
 import tables
@@ -72,13 +73,13 @@ def make_pages(results: Results, summary: pd.DataFrame, missing: list[str]) -> d
         "runs": len(runs),
         "planned": len(plan.runs),
         "seeds": runs.groupby(stats.RUN[:2], observed=True).size(),
-        "verdicts": {name: say_verdicts(effects, name) for name in architectures},
-        "factors": say_factors(effects),
-        "main": {name: tables.main_table(rows, name) for name in measured},
-        "metrics": {name: tables.metrics_table(rows, name) for name in measured},
-        "takes": tables.seeds_table(effects),
-        "spread": {name: tables.spread_table(rows, name) for name in measured},
-        "curvature": tables.curvature_tables(rows, results.training, results.traces),
+        "verdicts": {name: answers.say_verdicts(effects, name) for name in architectures},
+        "factors": answers.say_factors(effects),
+        "main": {name: answers.main_table(rows, name) for name in measured},
+        "metrics": {name: answers.metrics_table(rows, name) for name in measured},
+        "takes": answers.seeds_table(effects),
+        "spread": {name: answers.spread_table(rows, name) for name in measured},
+        "curvature": answers.curvature_tables(rows, results.training, results.traces),
         "summary": tables.summary_tables(summary),
         "settings": [settings_table(plan), provenance_table(provenance)],
         "missing": missing,
@@ -105,67 +106,6 @@ def make_pages(results: Results, summary: pd.DataFrame, missing: list[str]) -> d
         text = environment.get_template(f"{name}.j2").render(**facts, figures=inline)
         outputs[name] = text.encode()
     return outputs
-
-
-def say_verdicts(effects: pd.DataFrame, architecture: str) -> list[str]:
-    """Return, for each regime of an architecture, the answer in a sentence or two."""
-    mine = effects[effects.architecture == architecture]
-    return [say_verdict(part) for _, part in mine.groupby("regime", observed=True)]
-
-
-def say_verdict(effects: pd.DataFrame) -> str:
-    """Return the answer for one architecture and regime against the baseline."""
-    regime, n = effects.regime.iloc[0], effects.seeds.max()
-    noisy, start = effects[effects.alpha > 0], effects[effects.alpha == 0]
-    subject = f"Trained {regime} rather than {stats.BASELINE}"
-    if n < 2:
-        return f"{subject}: one paired seed gives no interval, and so no verdict."
-    if noisy.empty:
-        return f"{subject}: nothing was measured at α > 0."
-    parts = []
-    for word in (stats.BETTER, stats.WORSE):
-        found = noisy[noisy.verdict == word]
-        if len(found):
-            most = found.loc[found.effect.abs().idxmax()]
-            points = points_of(most.effect, most.half)
-            at = ", ".join(f"{a:g}" for a in found.alpha)
-            parts.append(f"{word} at α = {at} (most at {most.alpha:g}: {points} points)")
-    unresolved = noisy[noisy.verdict == stats.UNRESOLVED]
-    if len(unresolved):
-        at = ", ".join(f"{a:g}" for a in unresolved.alpha)
-        ends = [f"{100 * half:.2f}" for half in (unresolved.half.min(), unresolved.half.max())]
-        seen = f"± {' to '.join(dict.fromkeys(ends))} points"
-        if unresolved.half.isna().any():
-            seen = "one seed only, or " + seen if unresolved.half.notna().any() else "one seed only"
-        parts.append(f"unresolved at α = {at} ({seen})")
-    text = f"{subject}, accuracy is {'; '.join(parts)}."
-    if len(start):
-        first = start.iloc[0]
-        points = points_of(first.effect, first.half)
-        text += f" Without noise (α = 0): {points} points, {first.verdict}."
-    return f"{text} n = {n} paired seeds, {span_draws(noisy)} draws each."
-
-
-def points_of(effect: float, half: float) -> str:
-    """Return an effect in points with its half-width."""
-    return tables.with_half({"x": effect, "half": half}, "x", 100, "+.2f")
-
-
-def span_draws(effects: pd.DataFrame) -> str:
-    """Return the numbers of draws that pairs have in common."""
-    return tables.span(effects.draws.min(), effects.draws.max())
-
-
-def say_factors(effects: pd.DataFrame) -> list[str]:
-    """Return how wide simultaneous intervals are, for each n of seeds and size of family."""
-    noisy = effects[(effects.alpha > 0) & (effects.seeds > 1)]
-    cases = noisy[["seeds", "comparisons", "factor"]].drop_duplicates().sort_values("seeds")
-    return [
-        f"With {case.seeds} seeds, an interval simultaneous over {case.comparisons} strengths is "
-        f"± {case.factor:.1f} standard errors of the mean; one by itself would be "
-        f"± {float(stats.t_factor(case.seeds)):.1f}."
-        for case in cases.itertuples()
-    ]
 
 
 def settings_table(plan: Plan) -> Table:

@@ -9,7 +9,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 
 Work = Callable[..., None]
@@ -19,6 +20,8 @@ Work = Callable[..., None]
 GRACE = 30.0  # seconds that a worker has to save when everything is to stop
 PAUSE = 3.0  # seconds before a job that asked to be done later is tried again
 
+OURS = [s for s in (signal.SIGINT, getattr(signal, "SIGUSR2", None)) if s]
+"""Signals that a terminal or Slurm sends to every process, and that the parent alone handles."""
 
 _stop = threading.Event()  # in a worker: set when it is asked to stop
 
@@ -63,12 +66,14 @@ def run_jobs(
     def start_worker() -> tuple[multiprocessing.process.BaseProcess, Connection]:
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, work, setup), daemon=True)
-        process.start()
+        with _deaf():
+            process.start()
         theirs.close()  # so that a dead worker shows as the end of the pipe
         return process, ours
 
     def give_out() -> None:
         """Give each free worker the first job that need not wait any longer."""
+        idle[:] = [worker for worker in idle if worker[0].is_alive()]
         for entry in list(waiting):
             if len(busy) == workers:
                 return
@@ -89,7 +94,9 @@ def run_jobs(
         except (EOFError, OSError):
             connection.close()
             process.join()
-            kind, facts = "failed", {"reason": _cause_of_death(process.exitcode)}
+            # It ends in peace only when it alone was asked to: another worker takes over.
+            kind = "failed" if process.exitcode else "later"
+            facts = {"reason": _cause_of_death(process.exitcode)}
         if kind in ("done", "failed", "later"):
             del busy[connection]
             if not connection.closed:
@@ -118,17 +125,32 @@ def run_jobs(
     return failed
 
 
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Start a process so that `OURS` cannot end it before it ignores them; here they wait."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # else it starts below, and lifts the mask
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, OURS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _cause_of_death(code: int | None) -> str:
     if code is not None and code < 0:
         name = signal.Signals(-code).name
         hint = " (out of memory?)" if name == "SIGKILL" else ""
         return f"its worker was killed by {name}{hint}"
-    return f"its worker ended with status {code}"
+    return f"its worker ended with status {code}" if code else "its worker was asked to end"
 
 
 def _serve(connection: Connection, work: Work, setup: Callable[[], None] | None) -> None:
     """Be a worker: take jobs from the connection until it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    for number in OURS:
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: _stop.set())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if setup is not None:
@@ -147,7 +169,8 @@ def _serve(connection: Connection, work: Work, setup: Callable[[], None] | None)
             except Later as error:
                 answer = ("later", {"reason": str(error)})
             except Exception as error:  # the job failed; this worker can take the next one
-                answer = ("failed", {"reason": f"{type(error).__name__}: {error}"})
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                answer = ("failed", {"reason": reason})
             connection.send(answer)
 
 

@@ -1,5 +1,6 @@
 """Progress of many runs: one bar with time left on a terminal, one flushed line each elsewhere."""
 
+import contextlib
 import sys
 import time
 
@@ -66,9 +67,10 @@ class Progress:
             self.bar.update(max(0.0, step) * self.costs[run])
 
     def say(self, run: Run, text: str) -> None:
-        """Print one line about a run."""
-        line = f"{time.strftime('%H:%M:%S')} {run.architecture}-{run.regime}-seed{run.seed}: {text}"
-        if self.bar is not None:
-            self.bar.write(line)
-        else:
-            print(line, flush=True)
+        """Print one line about a run; the runs go on where it cannot be printed (a full disk)."""
+        line = f"{time.strftime('%H:%M:%S')} {run.run_id}: {text}"
+        with contextlib.suppress(OSError):
+            if self.bar is not None:
+                self.bar.write(line)
+            else:
+                print(line, flush=True)

@@ -19,7 +19,7 @@ for each probe, in nats. Which images and which noise seed is said by the settin
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -209,14 +209,14 @@ def load(path: Path) -> Record:
     return body
 
 
-def load_all(folder: Path) -> tuple[list[Record], list[str]]:
-    """Read every record in `folder`, in order of name.
+def load_all(folder: Path, skip: Collection[str] = frozenset()) -> tuple[list[Record], list[str]]:
+    """Read every record in `folder`, in order of name, but for those of the runs to `skip`.
 
     Returns:
         The records, and a message for each `.json` file that is not a good one.
     """
     good, problems = [], []
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(p for p in folder.glob("*.json") if p.stem not in skip):
         try:
             good.append(load(path))
         except (Damaged, Foreign, OSError) as error:

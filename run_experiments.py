@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -25,14 +26,15 @@ import options
 import plan as plans
 import report
 import status
+import tracking
 from config import Run, Sweep
 from execute import Folders, execute
 from files import Damaged, sweep_leftovers
 from plan import Plan
-from pool import Later, run_jobs, stopping
+from pool import GRACE, Later, run_jobs, stopping
 from progress import Progress
 from train import Stopped
-from workload import cost, describe, describe_status, shard, state_of
+from workload import cost, describe, describe_status, shards, state_of
 
 
 def main() -> int:
@@ -42,8 +44,7 @@ def main() -> int:
         return run()
     except Requeue:
         print("\nOut of time: what was done is saved; the job is put back in the queue", flush=True)
-        subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
-        return 0
+        return requeue(os.environ["SLURM_JOB_ID"])
     except KeyboardInterrupt:
         print("\nInterrupted; what was done is saved. " + how_to_go_on(), file=sys.stderr)
         return 130
@@ -66,19 +67,20 @@ def run() -> int:
     except (options.UsageError, data.DataError, Damaged, OSError) as error:
         options.fail(error)
 
-    index, shards = options.read_shard(asked.shard)
-    part = shard(plan.runs, index, shards, plan.sweep) if asked.shard else plan.runs
+    index, count = options.read_shard(asked.shard)
+    part = shards(plan.runs, count, plan.sweep)[index - 1] if asked.shard else plan.runs
     states = {run: state_of(run, plan.sweep, folders) for run in part}
     print(describe(plan, states, folders), flush=True)
     if asked.shard:
-        print(f"  shard {index} of {shards}: {len(part)} of {len(plan.runs)} runs", flush=True)
+        print(f"  shard {index} of {count}: {len(part)} of {len(plan.runs)} runs", flush=True)
     todo = [run for run, state in states.items() if state != "complete"]
     todo.sort(key=lambda run: -cost(run, plan.sweep))  # longest first: all cores end together
     workers = asked.workers or machine.default_workers(device, asked.threads, len(todo))
     if todo:
         print(f"\n{len(todo)} runs to do, {workers} at a time, on {device}", flush=True)
     tables = Tables(folders.results, alone=not asked.shard)
-    failed = run_all(todo, plan.sweep, folders, device, workers, asked.threads, tables)
+    track = functools.partial(tracking.track, folders, plan.sweep) if asked.tensorboard else None
+    failed = run_all(todo, plan.sweep, folders, device, workers, asked.threads, tables, track)
     written = tables.finish()
     minutes = (time.monotonic() - started) / 60
     print(f"\n{minutes:.1f} min; results are in {folders.results}/ (open report.html)")
@@ -97,13 +99,30 @@ class Requeue(KeyboardInterrupt):
 def watch_signals() -> None:
     """Let SIGTERM end the program as Ctrl-C does, and SIGUSR2 requeue its Slurm job as well."""
 
+    requeues = getattr(signal, "SIGUSR2", None)  # not on Windows
+    deaf_until = 0.0
+
     def interrupt(number: int, _) -> None:
-        in_slurm = number == signal.SIGUSR2 and "SLURM_JOB_ID" in os.environ
+        nonlocal deaf_until
+        if time.monotonic() < deaf_until:  # a second one would cut the saving short
+            return
+        deaf_until = time.monotonic() + 2 * GRACE
+        in_slurm = number == requeues and "SLURM_JOB_ID" in os.environ
         raise Requeue if in_slurm else KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
-    if hasattr(signal, "SIGUSR2"):  # not on Windows
-        signal.signal(signal.SIGUSR2, interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM, requeues):
+        if number and signal.getsignal(number) != signal.SIG_IGN:  # as in the background of a shell
+            signal.signal(number, interrupt)
+
+
+def requeue(job: str) -> int:
+    """Put a Slurm job back in the queue; return the exit status."""
+    try:
+        subprocess.run(["scontrol", "requeue", job], check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"It is not: {error}. {how_to_go_on()}", file=sys.stderr)
+        return 130
+    return 0
 
 
 def how_to_go_on() -> str:
@@ -116,6 +135,7 @@ def prepare_folders(folders: Folders, plan: Plan) -> None:
     for folder in (folders.checkpoints, folders.results, folders.results / "runs"):
         folder.mkdir(parents=True, exist_ok=True)
         sweep_leftovers(folder)
+    sweep_leftovers(folders.results / "status")
     plans.save(folders.results, plan)
 
 
@@ -135,6 +155,7 @@ def run_all(
     workers: int,
     threads: int,
     tables: "Tables",
+    track: Callable[[Run, str, dict], None] | None = None,
 ) -> dict[Run, str]:
     """Do the runs side by side; return those that failed and why.
 
@@ -151,6 +172,8 @@ def run_all(
 
         def on_event(run: Run, kind: str, facts: dict) -> None:
             progress(run, kind, facts)
+            if track is not None:
+                track(run, kind, facts)
             if kind == "done":
                 tables.refresh()
             elif kind == "failed":

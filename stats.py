@@ -216,9 +216,7 @@ def paired_effects(
     return out.rename(columns={"mean": "effect"}).reset_index()
 
 
-def find_unpaired(
-    rows: pd.DataFrame, baseline: str = BASELINE, draws: float = np.inf
-) -> list[str]:
+def find_unpaired(rows: pd.DataFrame, baseline: str = BASELINE, draws: float = np.inf) -> list[str]:
     """Return a message for each run whose measurements are not all matched by its partner's.
 
     Only the first `draws` draws must be: with a precision, how many follow is each run's own.

@@ -44,17 +44,31 @@ def read(file: Path) -> dict | None:
         heard = max(0.0, time.time() - file.stat().st_mtime)
         alive = facts["state"] not in ("failed", "stopped") and heard < STALE
         if alive and facts["machine"] == machine_id():
-            alive = Path(f"/proc/{int(facts['pid'])}").exists() or not Path("/proc").exists()
+            alive = is_running(int(facts["pid"]))
         return {**facts, "heard": heard, "alive": alive}
     except (OSError, ValueError, TypeError, KeyError):
         return None  # absent, or not ours: nobody is at work
 
 
+def is_running(pid: int) -> bool:
+    """Return whether a process of this machine runs; True where that cannot be known."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return not Path("/proc/self").exists()
+    return state not in "ZX"  # Z: dead, and its parent has not asked after it yet
+
+
+def content(state: str, **facts) -> bytes:
+    """Return the content of a status file."""
+    who = {"state": state, "pid": os.getpid(), "machine": machine_id()}
+    return (json.dumps({**who, **facts}) + "\n").encode()
+
+
 def write(file: Path, state: str, **facts) -> None:
     """Write a status; a folder that cannot be written is no reason to stop the work."""
-    who = {"state": state, "pid": os.getpid(), "machine": machine_id()}
     with contextlib.suppress(OSError):
-        write_whole(file, (json.dumps({**who, **facts}) + "\n").encode())
+        write_whole(file, content(state, **facts))
 
 
 def fail(results: Path, run: Run, reason: str) -> None:
@@ -67,7 +81,8 @@ def _claim(file: Path) -> bool:
     with contextlib.suppress(OSError):  # a folder that cannot be written: go on without
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+            with open(file, "xb") as new:
+                new.write(content("starting"))
         except FileExistsError:
             there = read(file)
             if there is None:  # made this moment and not yet written, or damaged

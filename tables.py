@@ -12,8 +12,6 @@ from fractions import Fraction
 
 import pandas as pd
 
-import curvature
-import curves
 import stats
 from stats import RUN
 
@@ -97,93 +95,26 @@ def align(table: Table) -> str:
     return "\n".join([table.caption, *lines] if table.caption else lines)
 
 
-def main_table(rows: pd.DataFrame, architecture: str, baseline: str = stats.BASELINE) -> Table:
-    """Return absolute accuracy, paired effect, verdict, drop and retention side by side, by α."""
-    rows = rows[rows.architecture == architecture]
-    means = stats.intervals(rows).set_index(["regime", "alpha"])
-    effects = stats.paired_effects(rows, baseline=baseline).set_index(["regime", "alpha"])
-    others = [r for r in dict.fromkeys(means.index.get_level_values("regime")) if r != baseline]
-    body = []
-    for alpha in sorted(rows.alpha.unique()):
-        for regime in others or [None]:
-            both = [find(means, (name, alpha)) for name in (baseline, regime)]
-            effect = find(effects, (regime, alpha))
-            body.append(
-                [
-                    f"{alpha:g}",
-                    *([regime] if len(others) > 1 else []),
-                    *(with_half(m, "mean") for m in both),
-                    with_half(effect, "effect", 100, "+.2f"),
-                    verdict(effect),
-                    *(number(m.get("drop"), 2, 100) for m in both),
-                    *(number(m.get("retention"), 3) for m in both),
-                    " / ".join(f"{m.get('seeds', 0):.0f}" for m in (*both, effect)),
-                    " / ".join(span(m.get("draws_min"), m.get("draws_max")) for m in both),
-                ]
-            )
-    other = others[0] if len(others) == 1 else "regime"
-    header = [
-        "α",
-        *(["Regime"] if len(others) > 1 else []),
-        f"Accuracy, {baseline}",
-        f"Accuracy, {other}",
-        "Effect (points)",
-        "Verdict",
-        f"Drop, {baseline} (points)",
-        f"Drop, {other} (points)",
-        f"Retention, {baseline}",
-        f"Retention, {other}",
-        "n seeds",
-        "n draws",
-    ]
-    caption = (
-        f"{architecture}: mean over seeds ± half-width of the 95% t-interval; effect = {other} − "
-        f"{baseline}, paired by seed, simultaneous over the non-zero α; n of {baseline} / {other}"
-        " / pairs"
-    )
-    return Table(caption, header, body)
+def number(value: float | None, digits: int = 4, scale: float = 1) -> str:
+    """Return a number with fixed digits (never "-0.0000"), and a dash where there is none."""
+    return NONE if value is None or pd.isna(value) else f"{scale * value:z.{digits}f}"
 
 
-def find(table: pd.DataFrame, key: tuple) -> dict:
-    """Return a row as a dictionary, empty where there is none."""
-    return table.loc[key].to_dict() if key in table.index else {}
-
-
-def verdict(effect: dict) -> str:
-    """Return the verdict word of an effect; an unresolved one with what could not be seen."""
-    if not effect:
+def with_half(found: dict, name: str, scale: float = 1, form: str = ".4f") -> str:
+    """Return "mean ± half"; the mean alone where one seed gives no interval."""
+    value = found.get(name)
+    if value is None or pd.isna(value):
         return NONE
-    if effect["verdict"] != stats.UNRESOLVED:
-        return effect["verdict"]
-    half = f"± {100 * effect['half']:.2f}" if effect["seeds"] > 1 else "one seed"
-    return f"{stats.UNRESOLVED} ({half})"
+    mean = f"{scale * value:{form}}"
+    half = found["half"]
+    return mean if pd.isna(half) else f"{mean} ± {scale * half:{form.removeprefix('+')}}"
 
 
-def metrics_table(rows: pd.DataFrame, architecture: str, baseline: str = stats.BASELINE) -> Table:
-    """Return the curve metrics of each regime over seeds, and against the baseline.
-
-    Without rows unless two or more α > 0 were measured: there is no curve.
-    """
-    low, high = curves.alpha_range(rows)
-    per_run = curves.curve_metrics(rows)
-    mine = per_run[per_run.architecture == architecture]
-    means = curves.metrics_over_seeds(mine).set_index(["regime", "metric"])
-    pairs = curves.metrics_over_seeds(curves.paired_metrics(mine, baseline))
-    pairs = pairs.set_index(["regime", "metric"])
-    regimes = list(dict.fromkeys(mine.regime))
-    others = [r for r in regimes if r != baseline]
-    body = []
-    for metric, meaning in curves.METRICS.items() if low < high else ():
-        log = metric in curves.LOG
-        effects = [bounds(find(pairs, (r, metric)), log, signed=not log) for r in others]
-        body.append([meaning, *(bounds(find(means, (r, metric)), log) for r in regimes), *effects])
-    header = ["Metric", *regimes, *(f"{r} against {baseline}" for r in others)]
-    caption = (
-        f"{architecture}: curve metrics, mean over seeds [95% t-interval] (n). α-valued metrics: "
-        f"geometric means, and ratios; else differences. Between α = {low:g} and {high:g}; small: "
-        f"α ≤ {curves.SMALL:g}. > and <: beyond what was swept"
-    )
-    return Table(caption, header, body)
+def span(low: float | None, high: float | None) -> str:
+    """Return one whole number, or a range of two that differ."""
+    if low is None or high is None:
+        return NONE
+    return f"{low:.0f}" if low == high else f"{low:.0f}–{high:.0f}"
 
 
 def bounds(found: dict, log: bool, signed: bool = False) -> str:
@@ -215,134 +146,8 @@ def bounds(found: dict, log: bool, signed: bool = False) -> str:
     return f"{mean}{interval} (n = {found['seeds']:.0f}{censored})"
 
 
-def seeds_table(effects: pd.DataFrame) -> Table:
-    """Return how many seeds each unresolved comparison would take."""
-    body = [
-        [
-            f"{row.architecture}, {row.regime}",
-            f"{row.alpha:g}",
-            f"{row.seeds}",
-            number(row.sd, 3, 100),
-            count(row.needed),
-            f"{count(row.needed_low)} to {count(row.needed_high)}",
-        ]
-        for row in stats.what_it_takes(effects).itertuples()
-        if row.seeds > 1  # one seed has no spread to go by
-    ]
-    caption = (
-        f"Seeds that would resolve an effect of {100 * stats.EFFECT:g} point with "
-        f"{100 * stats.POWER:g}% power at the simultaneous level, for each unresolved comparison; "
-        "the range is what the uncertainty of the spread (95% χ² interval) leaves"
-    )
-    header = ["Comparison", "α", "n now", "Spread over seeds (points)", "Seeds needed", "Range"]
-    return Table(caption, header, body)
-
-
 def count(value: float) -> str:
     """Return a number of seeds; above the cap only that it is."""
     if pd.isna(value):
         return NONE
     return f"> {stats.MOST_SEEDS}" if value > stats.MOST_SEEDS else f"{value:.0f}"
-
-
-def spread_table(rows: pd.DataFrame, architecture: str) -> Table:
-    """Return how single draws spread, by regime and α > 0."""
-    spread = stats.draw_spread(rows[rows.architecture == architecture])
-    body = [
-        [
-            f"{row.alpha:g}",
-            row.regime,
-            *(number(v) for v in (row.q05, row.q50, row.q95, row.lowest)),
-            f"{row.seeds} / {row.draws}",
-        ]
-        for row in spread[spread.alpha > 0].itertuples()
-    ]
-    body.sort(key=lambda row: float(row[0]))
-    caption = (
-        f"{architecture}: accuracy of single draws; quantiles inside a seed, averaged over seeds, "
-        "and the worst draw of any seed"
-    )
-    header = ["α", "Regime", "5%", "median", "95%", "worst", "n seeds / draws in all"]
-    return Table(caption, header, body)
-
-
-def curvature_tables(
-    rows: pd.DataFrame, training: pd.DataFrame, traces: pd.DataFrame
-) -> list[Table]:
-    """Return the curvature term: measured on test images, and on training images beside its
-    prediction, with the radius in which that is valid. Tables are empty where nothing was measured.
-
-    Args:
-        rows: measurements on the test images.
-        training: those on the training images on which the Hessian was probed.
-        traces: a row per run, as `curvature.compare` takes it.
-    """
-    measured = stats.over_seeds(curvature.curvature_term(rows), "even").reset_index()
-    found = curvature.compare(curvature.curvature_term(training), traces)
-    who = "{0.architecture}, {0.regime}".format
-    compared = [
-        [
-            who(row),
-            f"{row.alpha:g}",
-            with_half({"x": row.measured, "half": row.measured_half}, "x", 1, ".3g"),
-            with_half({"x": row.predicted, "half": row.predicted_half}, "x", 1, ".3g"),
-            f"{row.probe_error:.2g}",
-            f"{row.ratio:.2f}",
-            f"{row.seeds} / {row.pairs}",
-        ]
-        for row in found.itertuples()
-    ]
-    radii = []
-    for (name, regime), part in found.groupby(["architecture", "regime"], observed=True):
-        low, high = curvature.validity_radius(part.alpha, part.predicted, part.measured)
-        radii.append([f"{name}, {regime}", f"{low:g}" if low == high else f"> {low:g}"])
-    loss = "½[L(W+ε) + L(W−ε)] − L(W) in nats, from pairs ±ε"
-    return [
-        Table(
-            f"Curvature term of the test loss, {loss}; mean over seeds ± half-width",
-            ["Runs", "α", "Measured", "n seeds"],
-            [
-                [
-                    who(r),
-                    f"{r.alpha:g}",
-                    with_half({"x": r.average, "half": r.half}, "x", 1, ".3g"),
-                    f"{r.seeds}",
-                ]
-                for r in measured.rename(columns={"mean": "average"}).itertuples()
-            ],
-        ),
-        Table(
-            f"Curvature term of the training loss, {loss}, beside the second-order prediction "
-            "½ α² Σ s² tr(H) from Hutchinson probes on the same images; mean over seeds ± "
-            "half-width",
-            ["Runs", "α", "Measured", "Predicted", "Error of probes", "Ratio", "n seeds / pairs"],
-            compared,
-        ),
-        Table(
-            "Radius of validity: the first α at which prediction / measurement leaves [0.5, 2]",
-            ["Runs", "α"],
-            radii,
-        ),
-    ]
-
-
-def number(value: float | None, digits: int = 4, scale: float = 1) -> str:
-    """Return a number with fixed digits (never "-0.0000"), and a dash where there is none."""
-    return NONE if value is None or pd.isna(value) else f"{scale * value:z.{digits}f}"
-
-
-def with_half(found: dict, name: str, scale: float = 1, form: str = ".4f") -> str:
-    """Return "mean ± half"; the mean alone where one seed gives no interval."""
-    value = found.get(name)
-    if value is None or pd.isna(value):
-        return NONE
-    mean = f"{scale * value:{form}}"
-    half = found["half"]
-    return mean if pd.isna(half) else f"{mean} ± {scale * half:{form.removeprefix('+')}}"
-
-
-def span(low: float | None, high: float | None) -> str:
-    """Return one whole number, or a range of two that differ."""
-    if low is None or high is None:
-        return NONE
-    return f"{low:.0f}" if low == high else f"{low:.0f}–{high:.0f}"

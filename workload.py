@@ -15,23 +15,29 @@ from config import Run, Sweep
 from execute import Folders
 from files import Damaged, Foreign
 from plan import Plan
+from records import Record
 
 BACKWARD = 3  # a training step costs about three forward passes
 
 
 def state_of(run: Run, sweep: Sweep, folders: Folders) -> str:
     """Return what is there of a run: "complete", "measure", "resume" or "new"."""
+    return look(run, sweep, folders)[0]
+
+
+def look(run: Run, sweep: Sweep, folders: Folders) -> tuple[str, Record | None]:
+    """Return the state of a run (see `state_of`), and its record where there is a good one."""
     try:
         record = records.load(folders.record(run))
     except (FileNotFoundError, Damaged, Foreign):
         record = None
     if records.is_complete(record, sweep):
-        return "complete"
+        return "complete", record
     if checkpoints.final_path(folders.checkpoints, run).exists():
-        return "measure"
+        return "measure", record
     if checkpoints.resume_path(folders.checkpoints, run).exists():
-        return "resume"
-    return "new"
+        return "resume", record
+    return "new", record
 
 
 MEANING = {
@@ -47,7 +53,7 @@ def describe(plan: Plan, states: dict[Run, str], folders: Folders) -> str:
     r, s = plan.recipe, plan.sweep
     where = "validation images" if r.validation_size else "test images"
     lines = [
-        f"Plan: {len(states)} runs = {len(plan.architectures)} architectures × "
+        f"Plan: {len(plan.runs)} runs = {len(plan.architectures)} architectures × "
         f"{len(plan.regimes)} regimes × {len(plan.seeds)} seeds on {r.dataset}",
         f"  train    {r.epochs} epochs, batch {r.batch_size}, peak learning rate {r.peak_lr:g}; "
         f"noisy: α = {r.alpha_train:g}",
@@ -78,13 +84,13 @@ def describe_draws(sweep: Sweep) -> str:
 
 def find_ignored(plan: Plan, folders: Folders) -> list[str]:
     """Return a message for each file in the folders that this recipe does not use."""
-    good, problems = records.load_all(folders.results / "runs")
-    mine, ignored = plan.select(good)
-    names = {run.run_id for run in plan.runs} | {record["run_id"] for record in mine}
-    others = {record["run_id"] for record in good} - names
+    names = {run.run_id for run in plan.runs}
+    others, problems = records.load_all(folders.results / "runs", skip=names)
+    _, ignored = plan.select(others)
+    names |= {record["run_id"] for record in others}
     for path in sorted(folders.checkpoints.glob("*.pt")):
         run_id = path.name.removesuffix(".pt").removesuffix(".resume")
-        if run_id not in names | others:
+        if run_id not in names:
             ignored.append(f"{path}: of another recipe or program")
     return problems + ignored
 
@@ -107,30 +113,32 @@ def cost(run: Run, sweep: Sweep) -> float:
     return flops(run.architecture) * images
 
 
-def shard(runs: list[Run], index: int, count: int, sweep: Sweep) -> list[Run]:
-    """Return the `index`-th (from 1) of `count` parts of the plan, balanced by expected cost.
+def shards(runs: list[Run], count: int, sweep: Sweep) -> list[list[Run]]:
+    """Return `count` parts of the plan, balanced by expected cost, the costliest runs first.
 
-    Each run, the costliest first, goes to the part with the least to do so far (Graham, 1969).
-    The parts of one plan are disjoint and together the plan, on every machine.
+    Each run, the costliest first, goes to the part with the least to do so far: the largest part
+    has at most 4/3 of the least possible load (Graham, 1969), and hardly more than the mean where
+    parts have many runs. The parts are disjoint and together the plan, on every machine.
     """
-    parts = [(0.0, n) for n in range(1, count + 1)]
-    mine = []
-    for run in sorted(runs, key=lambda run: (-cost(run, sweep), run.run_id)):
-        load, n = heapq.heappop(parts)
-        heapq.heappush(parts, (load + cost(run, sweep), n))
-        if n == index:
-            mine.append(run)
-    return mine
+    parts: list[list[Run]] = [[] for _ in range(count)]
+    loads = [(0.0, n) for n in range(count)]
+    costs = {run: cost(run, sweep) for run in runs}
+    for run in sorted(runs, key=lambda run: (-costs[run], run.run_id)):
+        load, n = loads[0]
+        heapq.heapreplace(loads, (load + costs[run], n))
+        parts[n].append(run)
+    return parts
 
 
 def describe_status(plan: Plan, folders: Folders) -> str:
     """Return in words what is finished, in progress, failed and missing, and the time left."""
     lines: dict[str, list[str]] = {"in progress": [], "failed": [], "stopped": [], "missing": []}
-    finished, left, at_work = [], [], 0
+    finished: list[tuple[Run, Record]] = []
+    left, at_work = [], 0
     for run in plan.runs:
-        state = state_of(run, plan.sweep, folders)
+        state, record = look(run, plan.sweep, folders)
         if state == "complete":
-            finished.append(run)
+            finished.append((run, record))
             continue
         left.append(run)
         facts = status.read(status.path(folders.results, run))
@@ -144,7 +152,7 @@ def describe_status(plan: Plan, folders: Folders) -> str:
         if len(shown) > 20:
             text.append(f"  {kind:<12} and {len(shown) - 20} more")
     if left:
-        text.append(time_left(left, finished, plan.sweep, folders, max(1, at_work)))
+        text.append(time_left(left, finished, plan.sweep, max(1, at_work)))
     return "\n".join(text)
 
 
@@ -168,14 +176,14 @@ def explain(state: str, facts: dict | None) -> tuple[str, str]:
 
 
 def time_left(
-    left: list[Run], finished: list[Run], sweep: Sweep, folders: Folders, at_work: int
+    left: list[Run], finished: list[tuple[Run, Record]], sweep: Sweep, at_work: int
 ) -> str:
     """Return the time that the runs left will take, judged by the finished ones, in words."""
     spent: dict[str, list[float]] = {}  # seconds per unit of cost, by architecture
-    for run in finished:
-        facts = records.load(folders.record(run))["provenance"]
-        seconds = sum(facts["training"]["epoch_seconds"]) + facts["measuring"]["seconds"]
-        spent.setdefault(run.architecture, []).append(seconds / cost(run, sweep))
+    for run, record in finished:
+        seconds = seconds_of(record)
+        if seconds:
+            spent.setdefault(run.architecture, []).append(seconds / cost(run, sweep))
     if not spent:
         return "time left: not known before the first run is finished"
     rates = {name: sum(values) / len(values) for name, values in spent.items()}
@@ -183,3 +191,10 @@ def time_left(
     seconds = sum(cost(run, sweep) * rates.get(run.architecture, usual) for run in left)
     minutes = seconds / 60 / at_work
     return f"time left: about {minutes:.0f} min with {at_work} at work, were all of it still to do"
+
+
+def seconds_of(record: Record) -> float:
+    """Return how long a finished run took to train and to measure, as far as its record says."""
+    facts = record["provenance"]
+    training, measuring = facts.get("training", {}), facts.get("measuring", {})
+    return sum(training.get("epoch_seconds", ())) + measuring.get("seconds", 0.0)

@@ -7,7 +7,7 @@ import numpy as np
 
 import plan as plans
 import records
-from config import REGIMES, Recipe, Sweep
+from config import REGIMES, Recipe, Run, Sweep
 from plan import Plan
 
 BREAK = {"mlp": 1.6, "cnn": 1.2, "resnet18": 0.9, "vit": 0.7}
@@ -49,8 +49,19 @@ def make_results(folder: Path, plan: Plan, keep=lambda run, point: True, gain=1.
             record = records.new(run, f"weights of {run.run_id}", [0.3, 0.1], PROVENANCE)
             rows = measure(run, points, plan.sweep.settings, gain)
             record = records.add(record, plan.sweep.settings, rows)
+            if plan.sweep.antithetic:
+                record = add_curvature(record, run, points, plan.sweep)
             records.save(folder / "runs" / f"{run.run_id}.json", record)
     return folder
+
+
+def add_curvature(record: records.Record, run: Run, points, sweep: Sweep) -> records.Record:
+    """Return the record with measurements on training images, and probes that predict them."""
+    rows = measure(run, points, sweep.training_settings, total=1024)
+    record = records.add(record, sweep.training_settings, rows)
+    forms = {"a.weight": [1.0, 2.0, 3.0], "b.weight": [0.5, 0.5, 0.5]}
+    block = {"settings": sweep.trace_settings, "images": 1024, "forms": forms}
+    return records.add_curvature(record, block)
 
 
 def read_json(path: Path) -> dict:

@@ -17,6 +17,8 @@ import pandas as pd
 import pytest
 from fakes import make_plan, make_results, measure, read_json
 
+import answers
+import curvature
 import figures
 import gather
 import plan as plans
@@ -157,6 +159,34 @@ def test_sign_column_appears_only_with_antithetic_draws(tmp_path):
     assert [row["sign"] for row in sweep].count("-1") == 2
     assert (folder / "summary.csv").read_bytes() == before  # + draws alone are averaged
     assert "Curvature of the loss" in (folder / "report.html").read_text()
+
+
+def test_curvature_is_shown_beside_its_prediction(tmp_path):
+    plan = make_plan(("mlp",), **SMALL, antithetic=True)
+    make_results(tmp_path, plan)
+    results = gather.read(tmp_path)
+    assert gather.find_missing(plan, results.records) == []
+    assert len(results.training) == len(results.rows) == 6 * 13 and len(results.traces) == 6
+    test, both, radius = answers.curvature_tables(results.rows, results.training, results.traces)
+    assert len(test.body) == len(both.body) == 2 * 3 and len(radius.body) == 2
+    line = next(row for row in both.body if row[:2] == ["mlp, clean", "0.5"])
+    assert line[3] == "0.312 ± 0"  # ½ · 0.5² · 2.5, the same for every seed of the fake
+    assert line[4] == f"{0.5**2 / 2 / 3:.2g}"  # √3 seeds of standard error 1/√3 each, over 3
+    assert line[6] == "3 / 2"
+    measured = curvature.curvature_term(results.training)
+    mean = measured[(measured.regime == "clean") & (measured.alpha == 0.5)].even.mean()
+    assert line[5] == f"{0.3125 / mean:.2f}"
+
+
+def test_what_antithetic_sweeps_lack_is_named(tmp_path):
+    plan = make_plan(("mlp",), ("clean",), (0,), **SMALL)
+    make_results(tmp_path, plan)
+    asked = replace(plan, sweep=replace(plan.sweep, antithetic=True))
+    (message,) = gather.find_missing(asked, gather.read(tmp_path).records)
+    assert message.split(": ")[1] == (
+        "6 measurements missing (at α = 0.1, 0.5, 2); 13 measurements on training images missing"
+        " (at α = 0, 0.1, 0.5, 2); no estimate of the Hessian's trace"
+    )
 
 
 # --- what is there, what is missing -------------------------------------------------------------
@@ -373,7 +403,7 @@ def test_markdown_and_latex_hold_the_main_table(made):
 
 def test_main_table_agrees_with_the_statistics(made):
     rows = gather.read(made).rows
-    table = tables.main_table(rows, "cnn")
+    table = answers.main_table(rows, "cnn")
     means = stats.intervals(rows).set_index(["architecture", "regime", "alpha"])
     line = next(row for row in table.body if row[0] == "0.5")
     for column, regime in ((1, "clean"), (2, "noisy")):
@@ -441,21 +471,6 @@ def test_resolved_effects_are_filled(made):
         fills.setdefault(line.get_markerfacecolor() != "white", []).extend(line.get_ydata())
     for resolved, part in effects.groupby(effects.verdict != stats.UNRESOLVED):
         np.testing.assert_allclose(sorted(fills[resolved]), sorted(100 * part.effect))
-
-
-def test_layers_are_bars_with_intervals():
-    table = pd.DataFrame(
-        {
-            "alpha": 0.5,
-            "parameter": ["", "fc1.weight", "fc2.weight"],
-            "draws": 4,
-            "loss": [0.4, 0.3, 0.1],
-            "loss_half": [0.1, 0.1, np.nan],
-        }
-    )
-    (axes,) = figures.draw_layers(table).axes
-    assert [bar.get_width() for bar in axes.patches] == [0.3, 0.1]
-    assert axes.get_title() == "α = 0.5, n = 4 draws"
 
 
 # --- merging ------------------------------------------------------------------------------------

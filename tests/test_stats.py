@@ -486,6 +486,32 @@ def test_pairs_split_a_quadratic_loss_into_linear_term_and_curvature():
     assert terms.even[0.5] / terms.even[0.1] == pytest.approx(25)
 
 
+def test_second_order_prediction_is_exact_in_expectation_on_a_quadratic_loss():
+    rows, known = quadratic_rows()
+    signs = np.random.default_rng(1).choice([-1.0, 1.0], (16, 6))
+    shares = {f"w{i}": list(signs[:, i] * (signs @ known["H"])[:, i]) for i in range(6)}
+    total, error = curvature.trace(shares)
+    forms = np.einsum("ki,ij,kj->k", signs, known["H"], signs)
+    assert total == pytest.approx(forms.mean())
+    assert error == pytest.approx(forms.std(ddof=1) / 4)
+    assert abs(total - known["trace"]) < 3 * error
+
+    exact = pd.DataFrame([("toy", "clean", 0, known["trace"], 0.0)])
+    exact.columns = [*stats.RUN, "trace", "error"]
+    terms = curvature.curvature_term(rows)
+    for row in curvature.compare(terms, exact).itertuples():
+        assert row.predicted == pytest.approx(row.alpha**2 * known["trace"] / 2)
+        half = terms.set_index("alpha").even_half[row.alpha]
+        assert abs(row.measured - row.predicted) < 1.5 * half
+        assert row.ratio == pytest.approx(row.predicted / row.measured)
+        assert (row.seeds, row.pairs) == (1, 400)
+
+
+def test_trace_with_a_number_that_is_not_finite_is_not_known():
+    assert all(math.isnan(x) for x in curvature.trace({"a": [1.0, None], "b": [1.0, 1.0]}))
+    assert math.isnan(curvature.trace({"a": [1.0]})[1])
+
+
 def test_single_draws_without_their_partner_are_no_pairs():
     rows, _ = quadratic_rows(draws=5)
     lone = rows[(rows.sign > 0) | (rows.draw != 3)]

@@ -1,0 +1,275 @@
+"""`--precision` and `--antithetic`: where drawing stops, and that no record depends on how."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import evaluate
+import models
+import records
+import stats
+from config import LEAST_DRAWS, PROBES, Recipe, Run, Sweep
+from data import Dataset
+from schedule import half_widths, lacking
+
+TOTAL = 1000
+ALPHAS = (0.0, 0.1, 0.5, 2.0)
+SPREAD = {0.1: 1, 0.5: 20, 2.0: 60}  # images; over draws
+SWEEP = Sweep(alphas=ALPHAS, draws=3, precision=0.008, max_draws=40)
+
+
+def made_up(point: tuple, antithetic: bool = False) -> list:
+    """Return the row of a point: the same however often and whenever it is measured."""
+    alpha, draw, sign = point
+    if alpha == 0:
+        return [0.0, 0, 1, 950, TOTAL, 1.0]
+    noise = np.random.default_rng([draw, int(10 * alpha)]).normal()
+    noise = noise * sign if antithetic else noise + (sign < 0)  # ± cancel, or are nearly alike
+    return [alpha, draw, sign, round(800 - 100 * alpha + SPREAD[alpha] * noise), TOTAL, 1.0]
+
+
+def measured(sweep: Sweep, rows: list = (), most: float = np.inf, **options) -> list[list]:
+    """Measure on from the rows there are, as `evaluate.extend` does, to the end or `most` rows."""
+    rows = list(rows)
+    while todo := lacking(rows, sweep):
+        for point in todo:
+            if len(rows) >= most:
+                return rows
+            rows.append(made_up(point, **options))
+    return rows
+
+
+def accuracies(rows: list, alpha: float, sign: int = 1) -> list[float]:
+    """Return the accuracy of each draw of α, by draw number; there must be no gap."""
+    found = {row[1]: row[3] / row[4] for row in rows if (row[0], row[2]) == (alpha, sign)}
+    assert sorted(found) == list(range(len(found)))
+    return [found[k] for k in sorted(found)]
+
+
+def stops_at(values: list[float], sweep: Sweep, floor: float) -> int:
+    """Return how many draws the rule asks for, worked out from `stats.half_width` alone."""
+    first = max(sweep.draws, LEAST_DRAWS)
+    for n in range(first, sweep.max_draws):
+        if stats.half_width(values[:n], floor) <= sweep.precision:
+            return n
+    return sweep.max_draws
+
+
+# ---- Where it stops --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", [0.05, 0.008, 0.004, 0.0001])
+@pytest.mark.parametrize("draws", [3, 17])
+def test_drawing_stops_at_the_first_draw_that_is_precise_enough(precision, draws):
+    sweep = replace(SWEEP, precision=precision, draws=draws)
+    rows = measured(sweep)
+    everything = measured(replace(SWEEP, precision=0.0, draws=sweep.max_draws))
+    for alpha in ALPHAS[1:]:
+        all_values, values = accuracies(everything, alpha), accuracies(rows, alpha)
+        assert values == all_values[: stops_at(all_values, sweep, 1 / TOTAL)]
+    assert accuracies(rows, 0.0) == [0.95]
+
+
+def test_the_rule_spends_draws_where_they_matter():
+    """Or the test above could hold with every α at the least or the most draws."""
+    draws = [len(accuracies(measured(SWEEP), alpha)) for alpha in ALPHAS[1:]]
+    assert draws[0] == LEAST_DRAWS < draws[1] < draws[2] == SWEEP.max_draws
+
+
+def test_equal_counts_are_no_proof_of_precision():
+    """One image of spread is assumed, so ten equal counts of 1,000 images are not ± 0.0005."""
+    sweep = Sweep(alphas=(0, 1), precision=0.0005, max_draws=100)
+    rows = [[1.0, k, 1, 900, TOTAL, 1.0] for k in range(10)] + [[0.0, 0, 1, 950, TOTAL, 1.0]]
+    assert lacking(rows, sweep) == [(1.0, 10, 1)]
+    assert lacking(rows, replace(sweep, precision=0.0008)) == []
+
+
+def test_without_a_precision_the_draws_are_those_asked_for():
+    sweep = replace(SWEEP, precision=0.0)
+    assert lacking([], sweep) == sweep.points
+    assert len(measured(sweep)) == 1 + 3 * 3 and lacking(measured(sweep), sweep) == []
+
+
+def test_the_next_draw_is_of_the_open_strengths_ascending_and_closes_gaps_first():
+    rows = measured(SWEEP, most=1 + 3 * LEAST_DRAWS)
+    assert lacking(rows, SWEEP) == [(0.5, 10, 1), (2.0, 10, 1)]
+    assert lacking([r for r in rows if r[:2] != [0.1, 4]], SWEEP) == [(0.1, 4, 1)]
+    more = [*rows, made_up((0.5, 10, 1)), made_up((2.0, 12, 1))]
+    assert lacking(more, SWEEP) == [(2.0, 10, 1), (0.5, 11, 1)]
+
+
+@given(st.lists(st.integers(0, 50), min_size=2, max_size=30))
+def test_half_widths_are_those_of_every_beginning(counts):
+    found = half_widths(np.array([(c, 50) for c in counts]))
+    expected = [stats.half_width(np.array(counts[:n]) / 50, 1 / 50) for n in range(2, len(counts))]
+    assert np.isnan(found[0]) and found[1:-1] == pytest.approx(expected)
+
+
+# ---- However it was measured -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("antithetic", [False, True])
+def test_a_record_is_the_beginning_of_a_more_precise_one(antithetic):
+    chain = [
+        measured(replace(SWEEP, precision=p, antithetic=antithetic))
+        for p in (0.05, 0.01, 0.008, 0.004)
+    ]
+    chain.append(measured(replace(SWEEP, precision=0.0, draws=40, antithetic=antithetic)))
+    for short, long in itertools.pairwise(chain):
+        for alpha, sign in itertools.product(ALPHAS[1:], (1, -1) if antithetic else (1,)):
+            values = accuracies(short, alpha, sign)
+            assert values == accuracies(long, alpha, sign)[: len(values)]
+    sizes = [len(rows) for rows in chain]
+    assert sizes == sorted(set(sizes))  # each really is longer
+
+
+@given(st.integers(0, 120), st.booleans())
+def test_a_killed_sweep_goes_on_to_the_same_rows(most, antithetic):
+    sweep = replace(SWEEP, antithetic=antithetic)
+    assert measured(sweep, measured(sweep, most=most)) == measured(sweep)
+
+
+POOL = measured(replace(SWEEP, precision=0.0, draws=40, antithetic=True))
+
+
+@given(st.sets(st.sampled_from(range(len(POOL)))), st.booleans())
+def test_more_rows_never_open_what_was_finished(extra, antithetic):
+    """Such as a merge brings: draws beyond the end, with gaps, of either sign."""
+    sweep = replace(SWEEP, antithetic=antithetic)
+    rows = measured(sweep)
+    have = {tuple(row[:3]) for row in rows}
+    more = [POOL[n] for n in extra if tuple(POOL[n][:3]) not in have]
+    assert lacking(rows + more, sweep) == []
+
+
+# ---- Pairs -----------------------------------------------------------------------------------
+
+
+def test_pairs_are_the_units_of_antithetic_draws():
+    """Where the two of a pair cancel their mean is known at once, however far apart they lie."""
+    sweep = replace(SWEEP, antithetic=True)
+    cancel, alike = measured(sweep, antithetic=True), measured(sweep)
+    assert {len(accuracies(cancel, alpha, s)) for alpha in ALPHAS[1:] for s in (1, -1)} == {10}
+    assert len(accuracies(alike, 2.0, -1)) == len(accuracies(alike, 2.0)) == 40
+    pairs = (np.array(accuracies(alike, 0.5)) + accuracies(alike, 0.5, -1)) / 2
+    assert len(pairs) == stops_at(list(pairs), replace(sweep, max_draws=len(pairs)), 1 / TOTAL)
+
+
+def test_a_pair_lacks_what_it_lacks_and_plus_draws_keep_their_names():
+    sweep = Sweep(alphas=(0, 1), draws=2, antithetic=True)
+    assert lacking([], sweep) == [(0, 0, 1), (1, 0, 1), (1, 0, -1), (1, 1, 1), (1, 1, -1)]
+    plus = [[0.0, 0, 1, 9, 10, 1.0], [1.0, 0, 1, 9, 10, 1.0], [1.0, 1, 1, 9, 10, 1.0]]
+    assert lacking(plus, sweep) == [(1, 0, -1), (1, 1, -1)]
+    assert lacking(plus, replace(sweep, antithetic=False)) == []
+
+
+# ---- A real model ----------------------------------------------------------------------------
+
+RUN = Run("mlp", "clean", 3, Recipe())
+PRECISE = Sweep(alphas=(0.0, 0.5, 4.0), draws=2, precision=0.03, max_draws=13)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return models.build("mlp").eval()
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    """Noise for images, and for labels what the untrained model says, so that it is often right."""
+    torch.manual_seed(0)
+    images = torch.randint(0, 256, (150, 28, 28)).to(torch.uint8)
+    with torch.no_grad():
+        x = (images / 255).unsqueeze(1).expand(-1, 3, -1, -1)
+        torch.manual_seed(0)
+        labels = models.build("mlp").eval()(x).argmax(1)
+    return Dataset(images[:50], labels[:50], images[50:], labels[50:], 10)
+
+
+EMPTY = records.new(RUN, "weights", [0.1], {})
+
+
+def extended(record, model, dataset, sweep, most=None):
+    """Return the record after `most` steps of `evaluate.extend`, and what was said to be left."""
+    steps = list(itertools.islice(evaluate.extend(record, model, dataset, sweep, RUN.seed), most))
+    return steps[-1][0], [left for _, left in steps]
+
+
+@pytest.fixture(scope="module")
+def whole(model, dataset):
+    """The record of an uninterrupted precise and antithetic sweep, and what was left each time."""
+    return extended(EMPTY, model, dataset, replace(PRECISE, antithetic=True))
+
+
+def test_a_sweep_is_left_with_nothing_only_at_its_end(whole):
+    record, said = whole
+    assert said[-1] == 0 and 0 not in said[:-1]
+    assert records.is_complete(record, replace(PRECISE, antithetic=True))
+    assert len(said) == sum(len(b["rows"]) for b in record["measurements"]) + 1  # and the Hessian
+    (block,) = record["curvature"]
+    assert block["images"] == 50 and {len(f) for f in block["forms"].values()} == {PROBES}
+
+
+def test_draws_differ_in_number_by_strength(whole):
+    rows = records.rows(whole[0], PRECISE.settings)
+    counts = [len(accuracies(rows, alpha)) for alpha in (0.5, 4.0)]
+    assert min(counts) >= LEAST_DRAWS and max(counts) == 13 and len(set(counts)) == 2
+
+
+@pytest.mark.parametrize("most", [1, 20, 30, 60, -1])
+def test_a_killed_real_sweep_ends_in_the_same_bytes(whole, model, dataset, most):
+    record, said = whole
+    sweep = replace(PRECISE, antithetic=True)
+    part, _ = extended(EMPTY, model, dataset, sweep, most % len(said))
+    assert part != record and not records.is_complete(part, sweep)
+    again, _ = extended(part, model, dataset, sweep)
+    assert records.dumps(again) == records.dumps(record)
+
+
+def test_extending_keeps_every_row_as_it_was(whole, model, dataset):
+    """From two fixed draws to a precision, and to pairs and the Hessian."""
+    fixed, _ = extended(EMPTY, model, dataset, replace(PRECISE, precision=0.0))
+    assert len(records.rows(fixed, PRECISE.settings)) == 1 + 2 * 2 and "curvature" not in fixed
+    precise, _ = extended(fixed, model, dataset, PRECISE)
+    both, _ = extended(precise, model, dataset, replace(PRECISE, antithetic=True))
+    for short, long in ((fixed, precise), (precise, both)):
+        kept = {repr(row) for row in records.rows(long, PRECISE.settings)}
+        assert {repr(row) for row in records.rows(short, PRECISE.settings)} < kept
+    here, there = ({repr(r) for r in records.rows(x, PRECISE.settings)} for x in (both, whole[0]))
+    assert here & there and both["curvature"] == whole[0]["curvature"]
+
+
+def test_a_minus_draw_is_its_plus_draw_mirrored(whole, model, dataset):
+    """At an α so small that the loss is linear in it, the two changes are opposite."""
+    sweep = Sweep(alphas=(0.0, 0.001), draws=3, antithetic=True)
+    record, _ = extended(EMPTY, model, dataset, sweep)
+    for settings in (sweep.settings, sweep.training_settings):
+        loss = {tuple(row[:3]): row[5] for row in records.rows(record, settings)}
+        for draw in range(3):
+            up, down = (loss[0.001, draw, s] - loss[0.0, 0, 1] for s in (1, -1))
+            assert abs(up + down) < 0.05 * abs(up)
+
+
+def test_training_images_are_measured_with_the_draws_asked_for(whole):
+    """A precision is one of accuracy on the test images: it adds nothing to the others."""
+    rows = records.rows(whole[0], PRECISE.training_settings)
+    points = replace(PRECISE, precision=0.0, antithetic=True).points
+    assert sorted((r[0], r[1], r[2]) for r in rows) == sorted(points)
+    assert {row[4] for row in rows} == {50}
+
+
+def test_a_record_without_its_hessian_is_not_complete(whole):
+    sweep = replace(PRECISE, antithetic=True)
+    record = whole[0]
+    assert not records.is_complete({**record, "curvature": []}, sweep)
+    assert not records.is_complete(record, replace(sweep, noise_seed=1))
+    bare = {k: v for k, v in record.items() if k != "curvature"}
+    assert records.is_complete(bare, PRECISE) and not records.is_complete(bare, sweep)
+    first = [b for b in record["measurements"] if b["settings"] == sweep.settings]
+    assert not records.is_complete({**record, "measurements": first}, sweep)
