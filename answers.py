@@ -6,7 +6,6 @@ a 95% t-interval over seeds.
 
 import pandas as pd
 
-import curvature
 import curves
 import stats
 from tables import NONE, Table, bounds, count, number, span, with_half
@@ -111,7 +110,7 @@ def seeds_table(effects: pd.DataFrame) -> Table:
             f"{row.seeds}",
             number(row.sd, 3, 100),
             count(row.needed),
-            f"{count(row.needed_low)} to {count(row.needed_high)}",
+            " to ".join(dict.fromkeys((count(row.needed_low), count(row.needed_high)))),
         ]
         for row in stats.what_it_takes(effects).itertuples()
         if row.seeds > 1  # one seed has no spread to go by
@@ -142,68 +141,8 @@ def spread_table(rows: pd.DataFrame, architecture: str) -> Table:
         f"{architecture}: accuracy of single draws; quantiles inside a seed, averaged over seeds, "
         "and the worst draw of any seed"
     )
-    header = ["α", "Regime", "5%", "median", "95%", "worst", "n seeds / draws in all"]
+    header = ["α", "Regime", "5%", "median", "95%", "worst", "n seeds / draws"]
     return Table(caption, header, body)
-
-
-def curvature_tables(
-    rows: pd.DataFrame, training: pd.DataFrame, traces: pd.DataFrame
-) -> list[Table]:
-    """Return the curvature term: measured on test images, and on training images beside its
-    prediction, with the radius in which that is valid. Tables are empty where nothing was measured.
-
-    Args:
-        rows: measurements on the test images.
-        training: those on the training images on which the Hessian was probed.
-        traces: a row per run, as `curvature.compare` takes it.
-    """
-    measured = stats.over_seeds(curvature.curvature_term(rows), "even").reset_index()
-    found = curvature.compare(curvature.curvature_term(training), traces)
-    who = "{0.architecture}, {0.regime}".format
-    compared = [
-        [
-            who(row),
-            f"{row.alpha:g}",
-            with_half({"x": row.measured, "half": row.measured_half}, "x", 1, ".3g"),
-            with_half({"x": row.predicted, "half": row.predicted_half}, "x", 1, ".3g"),
-            f"{row.probe_error:.2g}",
-            f"{row.ratio:.2f}",
-            f"{row.seeds} / {row.pairs}",
-        ]
-        for row in found.itertuples()
-    ]
-    radii = []
-    for (name, regime), part in found.groupby(["architecture", "regime"], observed=True):
-        low, high = curvature.validity_radius(part.alpha, part.predicted, part.measured)
-        radii.append([f"{name}, {regime}", f"{low:g}" if low == high else f"> {low:g}"])
-    loss = "½[L(W+ε) + L(W−ε)] − L(W) in nats, from pairs ±ε"
-    return [
-        Table(
-            f"Curvature term of the test loss, {loss}; mean over seeds ± half-width",
-            ["Runs", "α", "Measured", "n seeds"],
-            [
-                [
-                    who(r),
-                    f"{r.alpha:g}",
-                    with_half({"x": r.average, "half": r.half}, "x", 1, ".3g"),
-                    f"{r.seeds}",
-                ]
-                for r in measured.rename(columns={"mean": "average"}).itertuples()
-            ],
-        ),
-        Table(
-            f"Curvature term of the training loss, {loss}, beside the second-order prediction "
-            "½ α² Σ s² tr(H) from Hutchinson probes on the same images; mean over seeds ± "
-            "half-width",
-            ["Runs", "α", "Measured", "Predicted", "Error of probes", "Ratio", "n seeds / pairs"],
-            compared,
-        ),
-        Table(
-            "Radius of validity: the first α at which prediction / measurement leaves [0.5, 2]",
-            ["Runs", "α"],
-            radii,
-        ),
-    ]
 
 
 def say_verdicts(effects: pd.DataFrame, architecture: str) -> list[str]:
@@ -227,22 +166,28 @@ def say_verdict(effects: pd.DataFrame) -> str:
         if len(found):
             most = found.loc[found.effect.abs().idxmax()]
             points = points_of(most.effect, most.half)
-            at = ", ".join(f"{a:g}" for a in found.alpha)
-            parts.append(f"{word} at α = {at} (most at {most.alpha:g}: {points} points)")
+            where = f"most at {most.alpha:g}: " if len(found) > 1 else ""
+            parts.append(f"{word} at {say_alphas(found, noisy)} ({where}{points} points)")
     unresolved = noisy[noisy.verdict == stats.UNRESOLVED]
     if len(unresolved):
-        at = ", ".join(f"{a:g}" for a in unresolved.alpha)
         ends = [f"{100 * half:.2f}" for half in (unresolved.half.min(), unresolved.half.max())]
         seen = f"± {' to '.join(dict.fromkeys(ends))} points"
         if unresolved.half.isna().any():
             seen = "one seed only, or " + seen if unresolved.half.notna().any() else "one seed only"
-        parts.append(f"unresolved at α = {at} ({seen})")
+        parts.append(f"unresolved at {say_alphas(unresolved, noisy)} ({seen})")
     text = f"{subject}, accuracy is {'; '.join(parts)}."
     if len(start):
         first = start.iloc[0]
         points = points_of(first.effect, first.half)
         text += f" Without noise (α = 0): {points} points, {first.verdict}."
     return f"{text} n = {n} paired seeds, {span_draws(noisy)} draws each."
+
+
+def say_alphas(some: pd.DataFrame, every: pd.DataFrame) -> str:
+    """Return the α of some effects, in words if they are all there are."""
+    if len(some) == len(every) > 1:
+        return f"every α from {every.alpha.min():g} to {every.alpha.max():g}"
+    return "α = " + ", ".join(f"{a:g}" for a in some.alpha)
 
 
 def points_of(effect: float, half: float) -> str:

@@ -81,19 +81,24 @@ def compare(terms: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:
     return out.assign(ratio=out.predicted / out.measured).reset_index()
 
 
-def validity_radius(alpha, prediction, measurement, low: float = 0.5, high: float = 2.0) -> Bounds:
+def validity_radius(
+    alpha, prediction, measurement, half=None, low: float = 0.5, high: float = 2.0
+) -> Bounds:
     """Return the first α at which prediction / measurement leaves [low, high], as bounds.
 
-    Not left: (largest α, inf). A measurement that is not finite or not positive is outside.
+    Not left: (largest α, inf). A measurement that is not finite or not positive is outside; one
+    that its interval does not tell from zero says nothing, and is passed over: at the smallest α
+    the term is lost in the rounding of the loss.
 
     Args:
         alpha, prediction, measurement: (k,) each, in any order.
+        half: half-widths of the intervals of the measurements, (k,), NaN where there is none.
         low, high: the ratios that still count as agreement.
     """
-    order = np.argsort(np.asarray(alpha, float))
-    alpha, prediction, measurement = (
-        np.asarray(x, float)[order] for x in (alpha, prediction, measurement)
-    )
+    half = np.full(np.shape(alpha), np.nan) if half is None else half
+    table = np.array([alpha, prediction, measurement, half], float)  # (4, k)
+    table = table[:, ~(np.abs(table[2]) <= table[3])]
+    alpha, prediction, measurement, _ = table[:, np.argsort(table[0])]
     if not len(alpha):
         return NOT_KNOWN
     with np.errstate(divide="ignore", invalid="ignore"):

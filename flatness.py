@@ -4,14 +4,17 @@ Prediction and measurement are of the loss on the first training images; the sam
 images stands beside them. Losses are in nats.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 import curvature
 import stats
 from curvature import compare, curvature_term, validity_radius
-from figures import LOOKS, set_alpha_axis
+from figures import LOOKS, panels, set_alpha_axis
 from stats import BASELINE, RUN
 from tables import NONE, Table, number, with_half
 
@@ -163,22 +166,23 @@ def times(found: tuple | None) -> str:
     return f"× {mean:.3g}" + ("" if np.isnan(low) else f" [{low:.3g}, {high:.3g}]")
 
 
-def say_flatness(found: pd.DataFrame, traces: pd.DataFrame, architecture: str) -> str:
-    """Return in a sentence what training in each regime does to the curvature of one architecture,
-    and how far the second order reaches; "" where no trace is known."""
-    radii = find_radii(found)
-    mine = {key: value for key, value in radii.items() if key[0] == architecture}
-    parts = []
-    for (name, regime), ratio in compare_traces(traces).items():
-        if name == architecture and not np.isnan(ratio[0]):
-            parts.append(
-                f"trained {regime}, Σ s² tr(H) is {times(ratio)} that of {BASELINE} "
-                f"(n = {ratio[3]} seeds)"
+def say_flatness(training: pd.DataFrame, traces: pd.DataFrame) -> dict[str, str]:
+    """Return a sentence per architecture: what training with noise does to the curvature, and how
+    far the second order reaches."""
+    radii, ratios = find_radii(compare(curvature_term(training), traces)), compare_traces(traces)
+    sentences: dict[str, list[str]] = {}
+    for (name, regime), ratio in ratios.items():
+        if not np.isnan(ratio[0]):
+            sentences.setdefault(name, []).append(
+                f"Trained {regime} rather than {BASELINE}, Σ s² tr(H) is {times(ratio)} "
+                f"(n = {ratio[3]} paired seeds)."
             )
-    if mine:
-        reach = ", ".join(f"α = {radius_text(b)} ({regime})" for (_, regime), b in mine.items())
-        parts.append(f"the second order is off by more than a factor of two from {reach}")
-    return f"{architecture}: {'; '.join(parts)}." if parts else ""
+    for name in dict.fromkeys(name for name, _ in radii):
+        reach = [f"{radius_text(b)} ({r})" for (a, r), b in radii.items() if a == name]
+        sentences.setdefault(name, []).append(
+            f"The second order is off by more than a factor of two from α = {', '.join(reach)} on."
+        )
+    return {name: " ".join(said) for name, said in sentences.items()}
 
 
 def draw_curvature(axes: Axes, terms: pd.DataFrame) -> None:
@@ -217,6 +221,11 @@ def draw_curvature(axes: Axes, terms: pd.DataFrame) -> None:
         axes.set_ylim(values.min() / 2, values.max() * 8)  # room for the legend
     axes.set_ylabel("2 × curvature term / α² (nats)")
     axes.legend(loc="upper left")
+
+
+def draw_panels(terms: pd.DataFrame, architectures: Sequence[str]) -> Figure:
+    """Return `draw_curvature` of every architecture."""
+    return panels(draw_curvature, terms, architectures, describe_pairs)
 
 
 def describe_pairs(terms: pd.DataFrame) -> str:

@@ -14,6 +14,7 @@ import pandas as pd
 
 import answers
 import figures
+import flatness
 import stats
 import tables
 from figures import draw_curves, draw_effects, draw_spread
@@ -41,14 +42,18 @@ LATEX = {
 }
 
 
-def make_figures(rows: pd.DataFrame, architectures: Sequence[str]) -> dict[str, bytes]:
+def make_figures(results: Results) -> dict[str, bytes]:
     """Return every figure of all architectures, as PDF and PNG, by file name."""
-    out = {}
-    for name, (draw, _) in FIGURES.items():
-        figure = figures.panels(draw, rows, architectures)
-        for kind in ("pdf", "png"):
-            out[f"{name}.{kind}"] = figures.encode(figure, kind)
-    return out
+    rows, architectures = results.rows, results.architectures
+    made = {n: figures.panels(draw, rows, architectures) for n, (draw, _) in FIGURES.items()}
+    terms = flatness.per_run(rows, results.training, results.traces)
+    if len(terms):
+        made["curvature"] = flatness.draw_panels(terms, list(terms.architecture.unique()))
+    return {
+        f"{name}.{kind}": figures.encode(figure, kind)
+        for name, figure in made.items()
+        for kind in ("pdf", "png")
+    }
 
 
 def make_pages(results: Results, summary: pd.DataFrame, missing: list[str]) -> dict[str, bytes]:
@@ -79,7 +84,8 @@ def make_pages(results: Results, summary: pd.DataFrame, missing: list[str]) -> d
         "metrics": {name: answers.metrics_table(rows, name) for name in measured},
         "takes": answers.seeds_table(effects),
         "spread": {name: answers.spread_table(rows, name) for name in measured},
-        "curvature": answers.curvature_tables(rows, results.training, results.traces),
+        "curvature": flatness.make_tables(rows, results.training, results.traces),
+        "flat": flatness.say_flatness(results.training, results.traces),
         "summary": tables.summary_tables(summary),
         "settings": [settings_table(plan), provenance_table(provenance)],
         "missing": missing,
@@ -92,6 +98,10 @@ def make_pages(results: Results, summary: pd.DataFrame, missing: list[str]) -> d
         ]
         for name in measured
     }
+    terms = flatness.per_run(rows, results.training, results.traces)
+    curves = [
+        (name, as_url(flatness.draw_panels(terms, [name]))) for name in terms.architecture.unique()
+    ]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=jinja2.select_autoescape(["html.j2"]),
@@ -103,7 +113,7 @@ def make_pages(results: Results, summary: pd.DataFrame, missing: list[str]) -> d
     environment.filters["latex"] = latex
     outputs = {}
     for name in ("report.html", "report.md", "table.tex"):
-        text = environment.get_template(f"{name}.j2").render(**facts, figures=inline)
+        text = environment.get_template(f"{name}.j2").render(**facts, figures=inline, curves=curves)
         outputs[name] = text.encode()
     return outputs
 

@@ -3,10 +3,32 @@
 import contextlib
 import sys
 import time
+from typing import TextIO
 
 from tqdm import tqdm
 
 from config import Run
+
+
+class Lenient:
+    """A stream to print to; that it cannot be written (a full disk, a closed pipe) stops no work."""
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text if that is possible."""
+        with contextlib.suppress(OSError):
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what was written if that is possible."""
+        with contextlib.suppress(OSError):
+            self.stream.flush()
+
+    def __getattr__(self, name: str):
+        return getattr(self.stream, name)
 
 
 class Progress:
@@ -67,10 +89,9 @@ class Progress:
             self.bar.update(max(0.0, step) * self.costs[run])
 
     def say(self, run: Run, text: str) -> None:
-        """Print one line about a run; the runs go on where it cannot be printed (a full disk)."""
+        """Print one line about a run."""
         line = f"{time.strftime('%H:%M:%S')} {run.run_id}: {text}"
-        with contextlib.suppress(OSError):
-            if self.bar is not None:
-                self.bar.write(line)
-            else:
-                print(line, flush=True)
+        if self.bar is not None:
+            self.bar.write(line)
+        else:
+            print(line, flush=True)

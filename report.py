@@ -18,6 +18,7 @@ import pandas as pd
 import tyro
 
 import curves
+import flatness
 import gather
 import pages
 import stats
@@ -78,7 +79,10 @@ def rebuild(results_dir: Path, everything: bool = True) -> Report:
     if everything:
         outputs["effects.csv"] = as_csv(stats.paired_effects(rows))
         outputs["curves.csv"] = as_csv(curves.curve_metrics(rows))
-        outputs |= pages.make_figures(rows, results.architectures)
+        terms = flatness.per_run(rows, results.training, results.traces)
+        if len(terms):
+            outputs["curvature.csv"] = as_csv(terms)
+        outputs |= pages.make_figures(results)
         outputs |= pages.make_pages(results, summary, missing)
     for name, data in outputs.items():
         write_whole(results_dir / name, data)

@@ -32,13 +32,14 @@ from execute import Folders, execute
 from files import Damaged, sweep_leftovers
 from plan import Plan
 from pool import GRACE, Later, run_jobs, stopping
-from progress import Progress
+from progress import Lenient, Progress
 from train import Stopped
 from workload import cost, describe, describe_status, shards, state_of
 
 
 def main() -> int:
     """Run the program; return its exit status."""
+    sys.stdout, sys.stderr = Lenient(sys.stdout), Lenient(sys.stderr)
     watch_signals()
     try:
         return run()

@@ -22,10 +22,9 @@ import tyro
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-import plain  # noqa: E402
-
 import data  # noqa: E402
 import machine  # noqa: E402
+import plain  # noqa: E402
 from config import Recipe, Run  # noqa: E402
 from evaluate import BATCH_SIZE  # noqa: E402
 from models import DEFAULT_ARCHITECTURES  # noqa: E402

@@ -20,7 +20,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT
 
 import checkpoints
 import execute
@@ -29,6 +28,7 @@ import records
 import report
 import run_experiments
 import train
+from conftest import ROOT
 
 WORDS = "mlp --seeds 0 --epochs 3 --train-size 256 --batch-size 16 --test-size 200 --alphas 0 0.3 1"
 WORDS = f"{WORDS} --draws 4 --device cpu --data-dir {ROOT / 'data'}"
@@ -125,7 +125,7 @@ def kill_all() -> None:
 def start(
     home: Path,
     *words: str,
-    before: Callable[[], None] = lambda: None,
+    before: Callable[[], None] = int,
     log: Path | None = None,
     real: bool = False,
 ) -> Started:

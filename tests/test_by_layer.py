@@ -82,8 +82,8 @@ def test_each_measurement_has_the_noise_of_the_sweep_in_one_tensor_alone(model):
             if name not in (NAMES if row[0] == "" else [row[0]]):
                 assert not change.any()
                 continue
-            expected = ALPHA * clean[name].std(correction=0) * unit[name]
-            torch.testing.assert_close(change, expected)
+            expected = ALPHA * clean[name].std(correction=0) * unit[name].double()
+            torch.testing.assert_close(change, expected.to(change))
 
 
 def test_the_model_is_put_back_bit_for_bit(model):

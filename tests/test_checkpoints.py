@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from damage import flip, rewrite
 from torch import nn
 
 import checkpoints
 from checkpoints import FORMAT, content_digest, final_path, resume_path
 from config import Recipe, Run
+from damage import flip, rewrite
 from files import Damaged, Foreign
 
 RUN, OTHER = Run("mlp", "clean", 0), Run("mlp", "clean", 1)

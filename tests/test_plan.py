@@ -4,8 +4,6 @@ import dataclasses
 import json
 
 import pytest
-from damage import damaged, edited, json_values, rewrite, snapshot
-from fakes import make_plan
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +11,8 @@ import config
 import plan as plans
 import records
 from config import Run
+from damage import damaged, edited, json_values, rewrite, snapshot
+from fakes import make_plan
 from files import Damaged
 
 PLAN = make_plan(alphas=(0.0, 0.1), draws=2)

@@ -8,9 +8,9 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT
 
 import pool
+from conftest import ROOT
 
 
 def work(job, tell, fate=None):

@@ -19,8 +19,8 @@ from schedule import half_widths, lacking
 
 TOTAL = 1000
 ALPHAS = (0.0, 0.1, 0.5, 2.0)
-SPREAD = {0.1: 1, 0.5: 20, 2.0: 60}  # images; over draws
-SWEEP = Sweep(alphas=ALPHAS, draws=3, precision=0.008, max_draws=40)
+SPREAD = {0.1: 1, 0.5: 25, 2.0: 60}  # images; over draws
+SWEEP = Sweep(alphas=ALPHAS, draws=3, precision=0.008, max_draws=60)
 
 
 def made_up(point: tuple, antithetic: bool = False) -> list:
@@ -117,9 +117,9 @@ def test_half_widths_are_those_of_every_beginning(counts):
 def test_a_record_is_the_beginning_of_a_more_precise_one(antithetic):
     chain = [
         measured(replace(SWEEP, precision=p, antithetic=antithetic))
-        for p in (0.05, 0.01, 0.008, 0.004)
+        for p in (0.05, 0.03, 0.02, 0.008, 0.004)
     ]
-    chain.append(measured(replace(SWEEP, precision=0.0, draws=40, antithetic=antithetic)))
+    chain.append(measured(replace(SWEEP, precision=0.0, draws=60, antithetic=antithetic)))
     for short, long in itertools.pairwise(chain):
         for alpha, sign in itertools.product(ALPHAS[1:], (1, -1) if antithetic else (1,)):
             values = accuracies(short, alpha, sign)
@@ -134,7 +134,7 @@ def test_a_killed_sweep_goes_on_to_the_same_rows(most, antithetic):
     assert measured(sweep, measured(sweep, most=most)) == measured(sweep)
 
 
-POOL = measured(replace(SWEEP, precision=0.0, draws=40, antithetic=True))
+POOL = measured(replace(SWEEP, precision=0.0, draws=60, antithetic=True))
 
 
 @given(st.sets(st.sampled_from(range(len(POOL)))), st.booleans())
@@ -155,7 +155,7 @@ def test_pairs_are_the_units_of_antithetic_draws():
     sweep = replace(SWEEP, antithetic=True)
     cancel, alike = measured(sweep, antithetic=True), measured(sweep)
     assert {len(accuracies(cancel, alpha, s)) for alpha in ALPHAS[1:] for s in (1, -1)} == {10}
-    assert len(accuracies(alike, 2.0, -1)) == len(accuracies(alike, 2.0)) == 40
+    assert len(accuracies(alike, 2.0, -1)) == len(accuracies(alike, 2.0)) == 60
     pairs = (np.array(accuracies(alike, 0.5)) + accuracies(alike, 0.5, -1)) / 2
     assert len(pairs) == stops_at(list(pairs), replace(sweep, max_draws=len(pairs)), 1 / TOTAL)
 
@@ -171,7 +171,7 @@ def test_a_pair_lacks_what_it_lacks_and_plus_draws_keep_their_names():
 # ---- A real model ----------------------------------------------------------------------------
 
 RUN = Run("mlp", "clean", 3, Recipe())
-PRECISE = Sweep(alphas=(0.0, 0.5, 4.0), draws=2, precision=0.03, max_draws=13)
+PRECISE = Sweep(alphas=(0.0, 0.05, 4.0), draws=2, precision=0.03, max_draws=13)
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +218,7 @@ def test_a_sweep_is_left_with_nothing_only_at_its_end(whole):
 
 def test_draws_differ_in_number_by_strength(whole):
     rows = records.rows(whole[0], PRECISE.settings)
-    counts = [len(accuracies(rows, alpha)) for alpha in (0.5, 4.0)]
+    counts = [len(accuracies(rows, alpha)) for alpha in (0.05, 4.0)]
     assert min(counts) >= LEAST_DRAWS and max(counts) == 13 and len(set(counts)) == 2
 
 
@@ -245,15 +245,15 @@ def test_extending_keeps_every_row_as_it_was(whole, model, dataset):
     assert here & there and both["curvature"] == whole[0]["curvature"]
 
 
-def test_a_minus_draw_is_its_plus_draw_mirrored(whole, model, dataset):
-    """At an α so small that the loss is linear in it, the two changes are opposite."""
-    sweep = Sweep(alphas=(0.0, 0.001), draws=3, antithetic=True)
+def test_a_minus_draw_is_its_plus_draw_mirrored(model, dataset):
+    """At an α so small that the loss is nearly linear in it, the two changes are opposite."""
+    sweep = Sweep(alphas=(0.0, 0.01), draws=3, antithetic=True)
     record, _ = extended(EMPTY, model, dataset, sweep)
     for settings in (sweep.settings, sweep.training_settings):
         loss = {tuple(row[:3]): row[5] for row in records.rows(record, settings)}
         for draw in range(3):
-            up, down = (loss[0.001, draw, s] - loss[0.0, 0, 1] for s in (1, -1))
-            assert abs(up + down) < 0.05 * abs(up)
+            up, down = (loss[0.01, draw, s] - loss[0.0, 0, 1] for s in (1, -1))
+            assert abs(up + down) < 0.2 * abs(up)
 
 
 def test_training_images_are_measured_with_the_draws_asked_for(whole):

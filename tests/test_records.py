@@ -5,12 +5,12 @@ import json
 import os
 
 import pytest
-from damage import damaged, edited, flip, json_values, rewrite, snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
 import records
 from config import Run, Sweep, digest
+from damage import damaged, edited, flip, json_values, rewrite, snapshot
 from files import Damaged, Foreign
 from records import FORMAT, Conflict, add, merge, missing, rows
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fakes import make_plan, make_results, measure, read_json
 
 import answers
 import curvature
 import figures
+import flatness
 import gather
 import plan as plans
 import records
@@ -27,6 +27,7 @@ import report
 import stats
 import tables
 from config import Recipe, Run
+from fakes import make_plan, make_results, measure, read_json
 from files import Damaged
 from merge import NotResults, merge_results
 
@@ -158,7 +159,7 @@ def test_sign_column_appears_only_with_antithetic_draws(tmp_path):
     assert list(sweep[0])[-2:] == ["loss", "sign"]
     assert [row["sign"] for row in sweep].count("-1") == 2
     assert (folder / "summary.csv").read_bytes() == before  # + draws alone are averaged
-    assert "Curvature of the loss" in (folder / "report.html").read_text()
+    assert "Does flatness explain it?" in (folder / "report.html").read_text()
 
 
 def test_curvature_is_shown_beside_its_prediction(tmp_path):
@@ -167,8 +168,8 @@ def test_curvature_is_shown_beside_its_prediction(tmp_path):
     results = gather.read(tmp_path)
     assert gather.find_missing(plan, results.records) == []
     assert len(results.training) == len(results.rows) == 6 * 13 and len(results.traces) == 6
-    test, both, radius = answers.curvature_tables(results.rows, results.training, results.traces)
-    assert len(test.body) == len(both.body) == 2 * 3 and len(radius.body) == 2
+    trace, both, test = flatness.make_tables(results.rows, results.training, results.traces)
+    assert len(test.body) == len(both.body) == 2 * 3 and len(trace.body) == 2
     line = next(row for row in both.body if row[:2] == ["mlp, clean", "0.5"])
     assert line[3] == "0.312 ± 0"  # ½ · 0.5² · 2.5, the same for every seed of the fake
     assert line[4] == f"{0.5**2 / 2 / 3:.2g}"  # √3 seeds of standard error 1/√3 each, over 3

@@ -7,11 +7,11 @@ import shutil
 import time
 from pathlib import Path
 
-import fakes
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import fakes
 import plan as plans
 import records
 import status
