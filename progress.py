@@ -11,7 +11,7 @@ from config import Run
 
 
 class Lenient:
-    """A stream to print to; that it cannot be written (a full disk, a closed pipe) stops no work."""
+    """A stream to print to; a full disk or a closed pipe behind it stops no work."""
 
     def __init__(self, stream: TextIO):
         self.stream = stream

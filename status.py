@@ -76,6 +76,12 @@ def fail(results: Path, run: Run, reason: str) -> None:
     write(path(results, run), "failed", reason=reason)
 
 
+def clear(results: Path, run: Run) -> None:
+    """Remove what a process left that was killed when it had just completed the run."""
+    with contextlib.suppress(OSError):
+        path(results, run).unlink()
+
+
 def _claim(file: Path) -> bool:
     """Make the file, or tell that a living process has it."""
     with contextlib.suppress(OSError):  # a folder that cannot be written: go on without
@@ -127,7 +133,6 @@ def working(results: Path, run: Run, stopped: type[Exception]) -> Iterator[Calla
         fail(results, run, f"{type(error).__name__}: {error}")
         raise
     else:
-        with contextlib.suppress(OSError):
-            file.unlink()
+        clear(results, run)
     finally:
         finished.set()
