@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import matplotlib.style
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from torch import nn
@@ -116,28 +115,37 @@ def tabulate(rows: pd.DataFrame, elements: dict[str, int]) -> pd.DataFrame:
 
 
 def draw_layers(table: pd.DataFrame, title: str) -> Figure:
-    """Draw a bar per tensor, and one for all together and for their sum: `tabulate`'s table."""
-    bars = table[table.parameter != RESIDUAL]
-    total = bars.parameter.isin([WHOLE, SUM])
-    y = np.arange(len(bars)) + 0.6 * total  # the totals stand apart
+    """Draw `tabulate`'s table: a bar per tensor, and below, at a scale of their own, bars of all
+    together and of the sum. Left the rise of the loss, right the drop in accuracy."""
+    totals = table.parameter.isin([WHOLE, SUM])
+    parts = (table[~totals & (table.parameter != RESIDUAL)], table[totals])
+    units = (("loss", 1, "rise of the loss (nats)"), ("drop", 100, "drop in accuracy (points)"))
+    looks = ({"color": figures.HUES[5]}, {"color": "#eeeeee", "hatch": "///"})
+    width = 5.5 + 0.07 * table.parameter.str.len().max()
     with matplotlib.style.context(figures.STYLE):
-        figure = Figure(figsize=(8, 1.4 + 0.2 * len(bars)))
+        figure = Figure(figsize=(width, 1.9 + 0.2 * len(parts[0])))
         figure.set_layout_engine("constrained")
-        figure.suptitle(f"{title}, α = {bars.alpha.max():g}, n = {bars.draws.min()} draws", size=10)
-        grid = figure.subplots(1, 2, sharey=True)
-        for axes, value, scale in ((grid[0], "loss", 1), (grid[1], "drop", 100)):
-            look = {"edgecolor": "black", "linewidth": 0.6, "height": 0.75}
-            for part, color, hatch in ((~total, figures.HUES[5], ""), (total, "#eeeeee", "///")):
-                half = scale * bars[f"{value}_half"][part].fillna(0)
-                width = scale * bars[value][part].fillna(0)
-                error = {"xerr": half, "error_kw": {"capsize": 2, "linewidth": 1}}
-                axes.barh(y[part], width, color=color, hatch=hatch, **look, **error)
-            axes.axvline(0, color="black", lw=0.8)
-            axes.grid(axis="y", visible=False)
-        grid[0].set_yticks(y, bars.parameter)
-        grid[0].invert_yaxis()
-        grid[0].set_xlabel("rise of the loss (nats), 95% interval over draws")
-        grid[1].set_xlabel("drop in accuracy (points)")
+        alpha, draws = table.alpha.max(), table.draws.min()
+        words = f"α = {alpha:g}, n = {draws} draws, 95% intervals over draws"
+        figure.suptitle(f"{title}\n{words}", size=10)
+        heights = [len(part) + 0.5 for part in parts]
+        grid = figure.subplots(2, 2, sharey="row", height_ratios=heights)
+        for part, look, row in zip(parts, looks, grid, strict=True):
+            for axes, (value, scale, label) in zip(row, units, strict=True):
+                known = part[part[value].notna()]
+                axes.barh(
+                    known.parameter,
+                    scale * known[value],
+                    xerr=scale * known[f"{value}_half"].fillna(0),
+                    error_kw={"capsize": 2, "linewidth": 1},
+                    edgecolor="black",
+                    linewidth=0.6,
+                    **look,
+                )
+                axes.axvline(0, color="black", lw=0.8)
+                axes.grid(axis="y", visible=False)
+                axes.set_xlabel(label if part is parts[1] else "")
+            row[0].set_ylim(len(part) - 0.4, -0.6)
     return figure
 
 
@@ -152,8 +160,8 @@ def as_text(table: pd.DataFrame, name: str) -> Table:
             [
                 row["parameter"],
                 size,
-                with_half(loss, "mean", form="+.4f"),
-                with_half(drop, "mean", 100, "+.2f"),
+                with_half(loss, "mean", form="+z.4f"),
+                with_half(drop, "mean", 100, "+z.2f"),
             ]
         )
     caption = (

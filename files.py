@@ -18,11 +18,15 @@ class Foreign(ValueError):
     """A file that is not ours, or of another format version: never touched."""
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, lasting: bool = True) -> None:
     """Write `data` to `path` so that a reader sees the old file or the new one, never a part.
 
     The temporary file has a name of its own, in the same folder, so that any number of processes
     and machines can write the same path: the last whole file wins.
+
+    Args:
+        path, data: what to write, and where.
+        lasting: whether it must survive a power cut, which costs two waits for the disk.
 
     Raises:
         OSError: if the file cannot be written (a full disk, a read-only folder); `path` is then
@@ -33,14 +37,16 @@ def write_whole(path: Path, data: bytes) -> None:
     try:
         with open(temporary, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if lasting:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):  # the first error is the one to tell
             temporary.unlink()
         raise
-    sync_folder(path.parent)
+    if lasting:
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

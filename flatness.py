@@ -138,6 +138,13 @@ def radius_text(bounds: curvature.Bounds | None) -> str:
     return f"{bounds[0]:g}" if bounds[0] == bounds[1] else f"> {bounds[0]:g}"
 
 
+def say_radius(bounds: curvature.Bounds) -> str:
+    """Return a radius in words."""
+    if bounds[0] == bounds[1]:
+        return f"at α = {bounds[0]:g}"
+    return "at an unknown α" if np.isnan(bounds[0]) else f"beyond α = {bounds[0]:g}"
+
+
 def compare_traces(traces: pd.DataFrame) -> dict[tuple, tuple[float, float, float, int]]:
     """Return how many times the baseline's trace that of each other regime is, paired by seed.
 
@@ -178,9 +185,10 @@ def say_flatness(training: pd.DataFrame, traces: pd.DataFrame) -> dict[str, str]
                 f"(n = {ratio[3]} paired seeds)."
             )
     for name in dict.fromkeys(name for name, _ in radii):
-        reach = [f"{radius_text(b)} ({r})" for (a, r), b in radii.items() if a == name]
+        where = [f"{say_radius(b)} ({r})" for (a, r), b in radii.items() if a == name]
         sentences.setdefault(name, []).append(
-            f"The second order is off by more than a factor of two from α = {', '.join(reach)} on."
+            "Prediction and measurement first differ by more than a factor of two "
+            f"{', '.join(where)}."
         )
     return {name: " ".join(said) for name, said in sentences.items()}
 
@@ -197,19 +205,19 @@ def draw_curvature(axes: Axes, terms: pd.DataFrame) -> None:
     scale = 2 / terms.alpha**2
     terms = terms.assign(here=terms.measured * scale, there=terms.test * scale)
     seen = [terms.here, terms.trace]
-    for regime, look in LOOKS.items():
-        mine = terms[terms.regime == regime]
-        if mine.empty:
-            continue
+    names = [name for name in LOOKS if (terms.regime == name).any()]
+    for i, regime in enumerate(names):
+        look, mine = LOOKS[regime], terms[terms.regime == regime]
+        shift = 1.03 ** (2 * i - len(names) + 1)  # regimes side by side
         color, n = look["color"], mine.seed.nunique()
         level = stats.over_seeds(mine.drop_duplicates(RUN).assign(alpha=0.0), "trace").iloc[0]
         axes.axhline(level["mean"], color=color, linestyle=look["linestyle"], lw=1)
         axes.axhspan(level["mean"] / 2, level["mean"] * 2, color=color, alpha=0.08, lw=0)
-        axes.plot(mine.alpha, mine.here, "_", ms=6, color=color, alpha=0.5)
+        axes.plot(shift * mine.alpha, mine.here, "_", ms=6, color=color, alpha=0.5)
         mean = stats.over_seeds(mine, "here").reset_index()
         label = f"{regime}: measured, n = {n} seeds".replace("1 seeds", "1 seed")
         bars = {"capsize": 2, "lw": 1.5, "linestyle": "", "marker": look["marker"]}
-        axes.errorbar(mean.alpha, mean["mean"], mean.half, color=color, label=label, **bars)
+        axes.errorbar(shift * mean.alpha, mean["mean"], mean.half, color=color, label=label, **bars)
         other = stats.over_seeds(mine, "there").reset_index()
         axes.plot(other.alpha, other["mean"], ":", color=color, lw=1)
         seen.append(other["mean"])

@@ -68,7 +68,7 @@ def content(state: str, **facts) -> bytes:
 def write(file: Path, state: str, **facts) -> None:
     """Write a status; a folder that cannot be written is no reason to stop the work."""
     with contextlib.suppress(OSError):
-        write_whole(file, content(state, **facts))
+        write_whole(file, content(state, **facts), lasting=False)  # a hint: see above
 
 
 def fail(results: Path, run: Run, reason: str) -> None:

@@ -122,10 +122,15 @@ def shards(runs: list[Run], count: int, sweep: Sweep) -> list[list[Run]]:
     """
     parts: list[list[Run]] = [[] for _ in range(count)]
     loads = [(0.0, n) for n in range(count)]
-    costs = {run: cost(run, sweep) for run in runs}
-    for run in sorted(runs, key=lambda run: (-costs[run], run.run_id)):
+    alike = {(run.architecture, run.recipe): run for run in runs}  # a few, of thousands of runs
+    costs = {kind: cost(run, sweep) for kind, run in alike.items()}
+
+    def price(run: Run) -> float:
+        return costs[run.architecture, run.recipe]
+
+    for run in sorted(runs, key=lambda run: (-price(run), run.run_id)):
         load, n = loads[0]
-        heapq.heapreplace(loads, (load + costs[run], n))
+        heapq.heapreplace(loads, (load + price(run), n))
         parts[n].append(run)
     return parts
 

@@ -68,12 +68,15 @@ run_experiments.execute = stub  # here, and in the workers, which import this fi
 
 def task(born: float, output: Path, *words: str) -> None:
     """Be one task of the array, and write down how its time was spent."""
-    spent = {"starting": time.time() - born}
+    spent = {"processes": time.time() - born}
     timings: list[dict] = []
+    last = 0.0  # when the last run was done
 
     class Progress(run_experiments.Progress):
         def __call__(self, run: Run, kind: str, facts: dict) -> None:
+            nonlocal last
             super().__call__(run, kind, facts)
+            last = time.monotonic()
             if kind == "timing":
                 timings.append(facts)
 
@@ -83,9 +86,10 @@ def task(born: float, output: Path, *words: str) -> None:
         failed = do(*args)
         if timings:
             first = min(t["began"] for t in timings)
-            spent["starting"] += first - began
+            spent["processes"] += first - began
             spent["stub runs"] = sum(t["slept"] for t in timings)
-            spent["recording"] = time.monotonic() - first - spent["stub runs"]
+            spent["recording"] = last - first - spent["stub runs"]
+            spent["processes"] += time.monotonic() - last
         return failed
 
     run_experiments.Progress, run_experiments.run_all = Progress, run_all
@@ -200,7 +204,7 @@ def table(body: dict) -> str:
     spent, real, runs = dict(body["spent"]), body["real_seconds"], body["runs"]
     here = sum(spent.values()) - spent["checkpoints"]  # which stubs have not
     ours = {name: seconds for name, seconds in spent.items() if name != "stub runs"}
-    ours["all but starting"] = sum(ours.values()) - ours["starting"]
+    ours["all but processes"] = sum(ours.values()) - ours["processes"]
     lines = [f"{'':18}{'core-s':>8}{'ms/run':>8}{'of all here':>13}{'of real runs':>14}"]
     for name, seconds in {**ours, "stub runs": spent["stub runs"]}.items():
         line = f"{name:18}{seconds:8.1f}{1000 * seconds / runs:8.2f}"

@@ -167,17 +167,25 @@ def test_files_hold_what_is_printed(model, tmp_path):
 
 
 def test_bars_are_the_table_with_the_totals_apart(model):
-    table = table_of(model, entangled).reset_index()
-    figure = by_layer.draw_layers(table, "title")
-    shown = table[table.parameter != RESIDUAL]
-    left, right = figure.axes
-    assert [bar.get_width() for bar in left.patches] == pytest.approx(list(shown.loss))
-    names = [label.get_text() for label in left.get_yticklabels()]
-    assert names == [*NAMES, WHOLE, SUM]
-    hatched = [bar.get_hatch() for bar in left.patches]
-    assert hatched == ["", "", "", "///", "///"]
-    drops = [bar.get_width() for bar in right.patches]
-    assert drops == pytest.approx([*(100 * shown["drop"][:4]), 0])
+    table = table_of(model, entangled)
+    figure = by_layer.draw_layers(table.reset_index(), "title")
+    for axes, names, column, scale in zip(
+        figure.axes,
+        (NAMES, NAMES, [WHOLE, SUM], [WHOLE]),
+        ("loss", "drop", "loss", "drop"),
+        (1, 100, 1, 100),
+        strict=True,
+    ):
+        widths = [bar.get_width() for bar in axes.patches]
+        assert widths == pytest.approx(list(scale * table[column][names]))
+        (bars,) = axes.containers[1:] or axes.containers
+        ends = [segment[:, 0] for segment in bars.errorbar[2][0].get_segments()]
+        halves = [(right - left) / 2 for left, right in ends]
+        assert halves == pytest.approx(list(scale * table[f"{column}_half"][names]))
+    left = figure.axes[::2]
+    shown = [label.get_text() for axes in left for label in axes.get_yticklabels()]
+    assert shown == [*NAMES, WHOLE, SUM]
+    assert all(axes.yaxis_inverted() for axes in left)  # the first layer on top
     assert f"α = {ALPHA:g}, n = {DRAWS} draws" in figure.get_suptitle()
 
 

@@ -25,7 +25,10 @@ import status
 from damage import flip, rewrite
 from launch import STEPS, outcome, start
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc"),
+]
 
 RUNS, EPOCHS = 2, 3
 WHOLE = "mlp-clean-seed0-??????????"

@@ -216,5 +216,5 @@ def test_nothing_is_left_of_a_finished_plan(folders):
 def test_many_lines_are_cut(folders):
     plan = Plan(("mlp",), ("clean",), tuple(range(100)), Recipe(), Sweep())
     lines = describe_status(plan, Folders(folders.data, folders.checkpoints, Path("nowhere")))
-    assert lines.splitlines()[0] == "100 runs: 100 missing"
+    assert lines.splitlines()[0] == "100 runs: 0 finished, 100 missing"
     assert lines.splitlines()[21:23] == ["  missing      and 80 more", lines.splitlines()[-1]]
