@@ -66,17 +66,20 @@ def compare(terms: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:
     Returns:
         A row per architecture, regime and α: seeds, pairs (least of a seed), measured and
         predicted (means over seeds, nats) with measured_half and predicted_half (95% t-intervals
-        over seeds), probe_error (standard error of the predicted mean from the probes alone), and
-        ratio = predicted / measured.
+        over seeds); what the seeds at hand leave unknown of their own means: pair_half (root of
+        the summed squares of their 95% t-intervals over pairs, over their number) and probe_error
+        (standard error from the probes); and ratio = predicted / measured.
     """
     table = terms.merge(traces, on=RUN)
     table["predicted"] = table.alpha**2 * table.trace / 2
+    table["square"] = table.even_half**2
     table["variance"] = (table.alpha**2 * table.error / 2) ** 2
     groups = table.groupby(GROUP, observed=True)
     measured, predicted = over_seeds(table, "even"), over_seeds(table, "predicted")
     out = pd.DataFrame({"seeds": measured.seeds, "pairs": groups.pairs.min()})
     out["measured"], out["measured_half"] = measured["mean"], measured.half
     out["predicted"], out["predicted_half"] = predicted["mean"], predicted.half
+    out["pair_half"] = np.sqrt(groups.square.agg(lambda x: x.sum(skipna=False))) / groups.size()
     out["probe_error"] = np.sqrt(groups.variance.sum()) / groups.size()
     return out.assign(ratio=out.predicted / out.measured).reset_index()
 

@@ -86,6 +86,7 @@ def make_pages(results: Results, summary: pd.DataFrame, missing: list[str]) -> d
         "spread": {name: answers.spread_table(rows, name) for name in measured},
         "curvature": flatness.make_tables(rows, results.training, results.traces),
         "flat": flatness.say_flatness(results.training, results.traces),
+        "probed": int(results.training.total.max()) if len(results.training) else 0,
         "summary": tables.summary_tables(summary),
         "settings": [settings_table(plan), provenance_table(provenance)],
         "missing": missing,

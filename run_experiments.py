@@ -75,7 +75,7 @@ def run() -> int:
     if asked.shard:
         print(f"  shard {index} of {count}: {len(part)} of {len(plan.runs)} runs", flush=True)
     todo = [run for run, state in states.items() if state != "complete"]
-    for run in states.keys() - set(todo):
+    for run in states.keys() - todo:
         status.clear(folders.results, run)
     todo.sort(key=lambda run: -cost(run, plan.sweep))  # longest first: all cores end together
     workers = asked.workers or machine.default_workers(device, asked.threads, len(todo))

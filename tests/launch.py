@@ -22,6 +22,7 @@ import pytest
 import torch
 
 import checkpoints
+import evaluate
 import execute
 import pool
 import records
@@ -174,14 +175,35 @@ def become(line: list[str], log: Path, before: Callable[[], None]) -> None:
     os.chdir(ROOT)
     os.setpgid(0, 0)
     torch.set_num_threads(1)  # a fork of several threads may hang
-    fork = multiprocessing.get_context("fork")
-    multiprocessing.get_context = lambda kind: fork
+    work_in_forks()
     before()
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
     sys.argv = line
     sys.exit(run_experiments.main())
+
+
+def work_in_forks() -> None:
+    """Let `pool` fork its workers; like those it spawns, they hold no end of a pipe but theirs."""
+    fork, pipes, pipe, serve = (
+        multiprocessing.get_context("fork"),
+        [],
+        multiprocessing.Pipe,
+        pool._serve,
+    )
+
+    def noted_pipe():
+        pipes.append(pipe())
+        return pipes[-1]
+
+    def serve_alone(*args) -> None:
+        for ours, _ in pipes:
+            ours.close()
+        serve(*args)
+
+    fork.Pipe, pool._serve = noted_pipe, serve_alone
+    multiprocessing.get_context = lambda kind: fork
 
 
 # ---- What can be done to it before it begins -----------------------------------------------------
@@ -227,10 +249,12 @@ def die_writing(pattern: str, moment: str) -> None:
     os.fsync, os.replace = half, whole
 
 
-def slow_steps(seconds: float) -> None:
-    """Let every training step take longer."""
-    step = train.train_step
+def slowly(seconds: float) -> None:
+    """Let every training step and measurement take longer, and save what is measured at once."""
+    step, measure = train.train_step, evaluate.measure
     train.train_step = lambda *args: (time.sleep(seconds), step(*args))[1]
+    evaluate.measure = lambda *args: (time.sleep(seconds), measure(*args))[1]
+    execute.SAVE_EVERY = 0.0
 
 
 def signal_in_step(n: int, number: int, everybody: bool) -> None:
@@ -290,7 +314,8 @@ def outcome(home: Path) -> dict:
         found[path.name] = checkpoints.content_digest(checkpoints.load(path)["model"])
     for path in (home / "results" / "runs").glob("*.json"):
         record = records.load(path)
-        found[path.name] = [record[part] for part in ("weights", "history", "measurements")]
+        del record["provenance"]
+        found[path.name] = record
     for path in (home / "results").glob("s*.csv"):
         found[path.name] = path.read_bytes()
     for path in (*home.rglob("*.corrupt*"), *(home / "results" / "status").glob("*.json")):

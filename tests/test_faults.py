@@ -20,15 +20,13 @@ import torch
 
 import checkpoints
 import launch
+import plan as plans
 import records
 import status
 from damage import flip, rewrite
 from launch import STEPS, outcome, start
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc"),
-]
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 
 RUNS, EPOCHS = 2, 3
 WHOLE = "mlp-clean-seed0-??????????"
@@ -105,83 +103,80 @@ def check_what_is_there(home: Path) -> None:
 
 def stage(home: Path) -> str:
     """Return what an experiment was doing when it was killed, by what it has left."""
-    if len(list((home / "ckpt").glob(f"{WHOLE.replace('clean', '*')}.pt"))) < RUNS:
+    if len([*(home / "ckpt").glob("mlp-*-seed0-??????????.pt")]) < RUNS:
         return "training"
+    plan = plans.load(home / "results")
     found = [records.load(path) for path in (home / "results" / "runs").glob("*.json")]
-    rows = sum(len(block["rows"]) for record in found for block in record["measurements"])
-    return "sweeping" if rows < RUNS * (1 + 2 * 4) else "reporting"
+    complete = [record for record in found if records.is_complete(record, plan.sweep)]
+    return "reporting" if len(complete) == RUNS else "sweeping"
 
 
 # ---- Killed --------------------------------------------------------------------------------------
 
 
-def kill_until_done(home: Path, instants, ways, **options) -> Counter:
-    """Kill an experiment, start it again, and so on until it is done; count kills by stage."""
-    kills = Counter()
-    for instant, way in zip(instants, ways):
-        it = start(home, **options)
-        time.sleep(instant)
-        it.kill("group" if way == "worker" and not it.workers else way)
-        if it.end() == 0:
-            return kills
-        check_what_is_there(home)
-        kills[stage(home)] += 1
-
-
-def uniform(seed: int, seconds: float):
-    """Yield random instants without end."""
-    random_numbers = random.Random(seed)
+def random_kills(seed: int, seconds: float):
+    """Yield random instants, until `seconds`, and whom to kill then, without end."""
+    choose = random.Random(seed)
     while True:
-        yield random_numbers.uniform(0, seconds)
+        yield choose.uniform(0, seconds), choose.choice(["group", "parent", "worker"])
 
 
-@pytest.fixture(scope="module")
-def seconds(tmp_path_factory, finished) -> float:
-    """How long an undisturbed experiment takes, figures and all, as a fork."""
-    home = tmp_path_factory.mktemp("timed") / "home"
-    finish(home)  # once, so that what is read is in memory
-    shutil.rmtree(home)
-    began = time.monotonic()
-    finish(home, before=launch.together)
-    return time.monotonic() - began
-
-
-def test_kills_leave_no_trace(home, reference, seconds):
-    kills = Counter()
-    for n in itertools.count():
-        ways = random.Random(n).choices(["group", "parent", "worker"], k=99)
-        kills += kill_until_done(home, uniform(n, seconds / 2), ways)
-        assert outcome(home) == reference
-        if kills.total() >= 3:
+def kill_until_done(home: Path, kills, *words: str, **options) -> Counter:
+    """Kill an experiment, start it again, and so on until it is done; count kills by stage."""
+    stages = Counter()
+    for instant, whom in kills:
+        it = start(home, *words, **options)
+        time.sleep(instant)
+        it.kill("group" if whom == "worker" and not it.workers else whom)
+        if it.end() == 0:
             break
-        shutil.rmtree(home)
+        check_what_is_there(home)
+        stages[stage(home)] += 1
+    return stages
+
+
+SLOWLY = partial(launch.slowly, 0.02)
+"""As long in training and sweeping as in reporting."""
+
+
+def test_three_kills_leave_no_trace(home, reference):
+    stages = kill_until_done(home, itertools.islice(random_kills(0, 1.5), 3), before=SLOWLY)
+    mended(home, reference)
+    assert stages.total() == 3
+
+
+PRECISE = ["--antithetic", "--precision", "0.02", "--max-draws", "12"]
 
 
 @pytest.mark.slow
-def test_a_hundred_kills_leave_no_trace(home, reference, seconds, capsys):
-    kills = Counter()
+@pytest.mark.parametrize(("words", "number"), [([], 100), (PRECISE, 30)])
+def test_a_hundred_kills_leave_no_trace(words, number, tmp_path, capsys):
+    began = time.monotonic()
+    finish(tmp_path / "whole", *words, before=SLOWLY)
+    seconds, expected = time.monotonic() - began, outcome(tmp_path / "whole")
+    stages = Counter()
     for n in itertools.count():
-        ways = random.Random(n).choices(["group", "parent", "worker"], k=99)
-        kills += kill_until_done(home, uniform(n, seconds), ways)
-        assert outcome(home) == reference
-        if kills.total() >= 100:
-            break
+        home = tmp_path / str(n)
+        stages += kill_until_done(home, random_kills(n, seconds), *words, before=SLOWLY)
+        assert outcome(home) == expected
         shutil.rmtree(home)
+        if stages.total() >= number:
+            break
     with capsys.disabled():
-        print(f"\n{kills.total()} kills in {n + 1} experiments: {dict(kills)}")
-    assert set(kills) == {"training", "sweeping", "reporting"}
+        print(f"\n{stages.total()} kills, {n + 1} experiments of {seconds:.0f} s: {dict(stages)}")
+    assert set(stages) == {"training", "sweeping", "reporting"}
 
 
 @pytest.mark.slow
 def test_kills_of_an_experiment_as_a_user_starts_it(home, reference):
     began = time.monotonic()
     finish(home, real=True)
-    seconds, kills = time.monotonic() - began, Counter()
+    seconds, stages = time.monotonic() - began, Counter()
     for n in itertools.count():
         shutil.rmtree(home)
-        kills += kill_until_done(home, uniform(n, seconds), itertools.repeat("group"), real=True)
+        stages += kill_until_done(home, random_kills(n, seconds), real=True)
         assert outcome(home) == reference
-        if kills.total() >= 5:
+        if stages.total() >= 5:
             break
 
 
@@ -255,7 +250,8 @@ def test_signals_to_all_processes_at_any_instant(number, home, reference):
     assert it.end() == 0
     seconds = time.monotonic() - began
     shutil.rmtree(home)
-    for n, wait in enumerate([0.0, *itertools.islice(uniform(number, seconds - early), 5)]):
+    later = itertools.islice(random_kills(number, seconds - early), 5)
+    for n, wait in enumerate([0.0, *(instant for instant, _ in later)]):
         it = start(home, real=True)
         it.until("Plan:")
         time.sleep(wait)
@@ -266,8 +262,7 @@ def test_signals_to_all_processes_at_any_instant(number, home, reference):
 
 
 def test_a_worker_that_is_told_to_stop_alone_gives_its_run_to_another(home, reference):
-    mishaps = partial(launch.together, launch.no_figures, partial(launch.slow_steps, 0.02))
-    it = start(home, before=mishaps)
+    it = start(home, before=SLOWLY)
     it.until("epoch 1/3")
     it.kill("worker", signal.SIGTERM)
     assert it.end() == 0, it.text
@@ -431,10 +426,6 @@ def disk(home):
     subprocess.run(["umount", "--lazy", str(home)], check=True)
 
 
-SLOW = partial(launch.together, launch.no_figures, partial(launch.slow_steps, 0.03))
-"""Long enough in training for something to happen there."""
-
-
 def test_a_full_disk(disk, home, reference):
     text = fail(home)
     assert f"{RUNS} of {RUNS} runs failed" in text and "No space left on device" in text
@@ -444,7 +435,7 @@ def test_a_full_disk(disk, home, reference):
 
 def test_a_folder_that_turns_read_only(disk, home, reference):
     assert disk("size=100m")
-    it = start(home, before=SLOW)
+    it = start(home, before=SLOWLY)
     it.until("epoch 1/3")
     while not disk("ro"):  # it is busy while a file is being written
         time.sleep(0.01)
@@ -457,7 +448,7 @@ def test_a_folder_that_turns_read_only(disk, home, reference):
 
 def test_a_results_folder_that_is_replaced_by_a_file(home, reference):
     results, away = home / "results", home / "away"
-    it = start(home, before=SLOW)
+    it = start(home, before=SLOWLY)
     it.until("epoch 1/3")
     results.rename(away)
     results.write_text("not a folder")
@@ -475,14 +466,12 @@ def test_a_log_on_a_full_disk_stops_no_run(disk, home, tmp_path, reference):
             filler.write(bytes(4096))
     other = tmp_path / "other"
     it = start(other, before=launch.no_figures, log=home / "log")
-    assert it.end() == 1
-    assert it.text == ""
-    (other / "results" / "summary.csv").unlink()
-    assert "reused: mlp clean (0), mlp noisy (0)" in mended(other, reference)
+    assert (it.end(), it.text) == (0, "")
+    assert outcome(other) == reference
 
 
 def test_a_worker_that_is_killed(home, reference):
-    it = start(home, before=SLOW)
+    it = start(home, before=SLOWLY)
     it.until("epoch 1/3")
     it.kill("worker")
     text = failed(it)
@@ -501,4 +490,6 @@ def test_a_run_whose_loss_is_not_finite(home, reference):
     text = fail(home, "--alpha-train", "1e30")
     assert "1 of 2 runs failed:\n  mlp-noisy-seed0-" in text
     assert "Diverged: the training loss is nan in epoch 1" in text
+    [left] = (home / "results" / "status").glob("*.json")
+    left.unlink()  # it tells of that recipe
     assert "reused: mlp clean (0)" in mended(home, reference)

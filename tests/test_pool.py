@@ -74,7 +74,8 @@ def test_nothing_to_do():
     assert run([]) == ({}, [])
 
 
-def test_an_exception_here_ends_the_workers():
+def test_an_exception_here_ends_the_workers(monkeypatch):
+    monkeypatch.setattr(pool, "GRACE", 1.0)  # they do not listen
     pids = []
 
     def stop(job, kind, facts):
