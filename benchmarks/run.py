@@ -6,12 +6,19 @@ for a few seconds each, so that drift of the machine cancels; the table shows me
 throughputs and of the ratio turn by turn, with the smallest and largest. Operations are counted by
 PyTorch's `FlopCounterMode` on the shipped model (a training step counts three forward passes), and
 given as a fraction of the float32 matrix-product rate measured here on all cores.
+
+The whole experiment follows from these rates: its trainings and its passes, for plain with the ten
+epochs of the first published version of this experiment and with ours. How the total grows with
+workers, runs, draws and α is measured with real, small experiments.
 """
 
 import json
 import multiprocessing
+import resource
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +32,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 import data  # noqa: E402
 import machine  # noqa: E402
 import plain  # noqa: E402
-from config import Recipe, Run  # noqa: E402
+from config import Recipe, Run, Sweep  # noqa: E402
 from evaluate import BATCH_SIZE  # noqa: E402
 from models import DEFAULT_ARCHITECTURES  # noqa: E402
 from noise import WeightNoise, noisy_parameters, unit_noise  # noqa: E402
@@ -33,6 +40,24 @@ from train import initial_model, train_step  # noqa: E402
 from workload import BACKWARD, flops  # noqa: E402
 
 KINDS = ("clean step", "noisy step", "sweep pass")
+PLAIN_EPOCHS = 10
+SEEDS = 3
+SMALL = "mlp --regimes clean --epochs 1 --train-size 12800 --device cpu"
+
+
+def small(seeds: int = 1, draws: int = 4, strengths: int = 1, workers: int = 1) -> str:
+    """Return the words of a small experiment: its models, and draws at how many non-zero α."""
+    numbers = " ".join(map(str, range(seeds)))
+    alphas = " ".join(f"{k / 8:g}" for k in range(strengths + 1))
+    return f"{SMALL} --seeds {numbers} --draws {draws} --alphas {alphas} --workers {workers}"
+
+
+GROWTH = {  # of the time, as one of them grows
+    "workers": {n: small(seeds=4, draws=64, workers=n) for n in (1, 2)},
+    "runs": {n: small(seeds=n) for n in (1, 2, 4, 8)},
+    "draws": {n: small(draws=n) for n in (4, 16, 64)},
+    "non-zero α": {n: small(strengths=n) for n in (1, 4, 16)},
+}
 
 
 def our_steps(name: str, alpha: float, data_dir: Path) -> Iterator[int]:
@@ -64,7 +89,10 @@ def our_passes(name: str, data_dir: Path) -> Iterator[int]:
 
 
 def serve(connection, ours: bool, threads: int, data_dir: Path) -> None:
-    """Be one side: for each (name, kind, seconds) asked, work and answer images per second."""
+    """Be one side: for each (name, kind, seconds) asked, work and answer images per second.
+
+    Beside it goes the most memory that this process has had so far, in MiB.
+    """
     if ours:
         machine.prepare(threads)
     else:
@@ -82,7 +110,8 @@ def serve(connection, ours: bool, threads: int, data_dir: Path) -> None:
         images, began = 0, time.perf_counter()
         while time.perf_counter() - began < seconds:
             images += next(work[name, kind])
-        connection.send(images / (time.perf_counter() - began))
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        connection.send((images / (time.perf_counter() - began), memory))
 
 
 def matmul_rate(size: int = 2048) -> float:
@@ -97,48 +126,84 @@ def matmul_rate(size: int = 2048) -> float:
     return 2 * size**3 / min(times)
 
 
-def compare(names: list[str], turns: int, seconds: float, data_dir: Path) -> list[dict]:
-    """Return a row for each architecture and kind of work."""
+def compare(name: str, turns: int, seconds: float, peak: float, data_dir: Path) -> list[dict]:
+    """Return a row for each kind of work on one architecture, by fresh processes."""
     context = multiprocessing.get_context("spawn")
+    processes = []
 
     def start(ours: bool, threads: int):
         mine, theirs = context.Pipe()
         arguments = (theirs, ours, threads, data_dir)
-        context.Process(target=serve, args=arguments, daemon=True).start()
+        processes.append(context.Process(target=serve, args=arguments, daemon=True))
+        processes[-1].start()
         return mine
 
-    cores, peak = machine.cores(), matmul_rate()
+    cores = machine.cores()
     sides = {"plain": [start(False, cores)], "ours": [start(True, 1) for _ in range(cores)]}
 
-    def turn(side: str, name: str, kind: str) -> float:
+    def turn(side: str, kind: str) -> tuple[float, float]:
         for connection in sides[side]:
             connection.send((name, kind, seconds))
-        return sum(connection.recv() for connection in sides[side])
+        rates, memories = zip(*(connection.recv() for connection in sides[side]), strict=True)
+        return sum(rates), max(memories)
 
     rows = []
-    for name in names:
-        for kind in KINDS:
-            rates: dict[str, list[float]] = {"plain": [], "ours": []}
-            for n in range(turns):
-                for side in ("plain", "ours") if n % 2 else ("ours", "plain"):
-                    rates[side].append(turn(side, name, kind))
-            ratios = [a / b for a, b in zip(rates["ours"], rates["plain"], strict=True)]
-            ours = statistics.median(rates["ours"])
-            work = flops(name) * (1 if kind == "sweep pass" else BACKWARD)
-            rows.append(
-                {
-                    "architecture": name,
-                    "work": kind,
-                    "plain_images_per_s": round(statistics.median(rates["plain"]), 1),
-                    "ours_images_per_s": round(ours, 1),
-                    "ratio": round(statistics.median(ratios), 2),
-                    "ratio_min": round(min(ratios), 2),
-                    "ratio_max": round(max(ratios), 2),
-                    "fraction_of_peak": round(ours * work / peak, 3),
-                }
-            )
-            print(*(f"{value!s:>12}" for value in rows[-1].values()), flush=True)
+    for kind in KINDS:
+        found: dict[str, list[tuple[float, float]]] = {"plain": [], "ours": []}
+        for n in range(turns):
+            for side in ("plain", "ours") if n % 2 else ("ours", "plain"):
+                found[side].append(turn(side, kind))
+        ours, plains = ([rate for rate, _ in found[side]] for side in ("ours", "plain"))
+        ratios = [a / b for a, b in zip(ours, plains, strict=True)]
+        work = flops(name) * (1 if kind == "sweep pass" else BACKWARD)
+        rows.append(
+            {
+                "architecture": name,
+                "work": kind,
+                "plain_images_per_s": round(statistics.median(plains), 1),
+                "ours_images_per_s": round(statistics.median(ours), 1),
+                "ratio": round(statistics.median(ratios), 2),
+                "ratio_min": round(min(ratios), 2),
+                "ratio_max": round(max(ratios), 2),
+                "fraction_of_peak": round(statistics.median(ours) * work / peak, 3),
+                "worker_peak_mib": round(found["ours"][-1][1]),
+            }
+        )
+        print(*(f"{value!s:>12}" for value in rows[-1].values()), flush=True)
+    for process in processes:
+        process.terminate()
     return rows
+
+
+def whole(rows: list[dict], side: str, epochs: int) -> float:
+    """Return the minutes of trainings and sweeps in the default plan of the architectures there.
+
+    Args:
+        rows: of `compare`.
+        side: "plain" or "ours".
+        epochs: of each training.
+    """
+    images = data.DATASETS["mnist"].train_count * epochs * SEEDS
+    passes = data.DATASETS["mnist"].test_count * len(Sweep().points) * SEEDS * 2  # regimes
+    count = {"clean step": images, "noisy step": images, "sweep pass": passes}
+    return sum(count[row["work"]] / row[f"{side}_images_per_s"] for row in rows) / 60
+
+
+def growth(data_dir: Path) -> dict[str, dict[int, float]]:
+    """Return the seconds of small experiments, start to finish, in which one thing grows."""
+    found: dict[str, dict[int, float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for what, sizes in GROWTH.items():
+            for n, words in sizes.items():
+                home = Path(folder, f"{len(found)}-{n}")
+                line = [sys.executable, "run_experiments.py", *words.split()]
+                line += ["--data-dir", data_dir, "--checkpoint-dir", home / "ckpt"]
+                line += ["--results-dir", home / "results"]
+                began = time.perf_counter()
+                subprocess.run(map(str, line), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+                found.setdefault(what, {})[n] = round(time.perf_counter() - began, 1)
+            print(f"{what:>10}: {', '.join(f'{n}: {s} s' for n, s in found[what].items())}")
+    return found
 
 
 def main(
@@ -155,13 +220,33 @@ def main(
         data_dir: folder of the dataset files.
         out: where to write the results.
     """
+    data_dir = data_dir.resolve()
     data.load("mnist", data_dir)
-    turns, seconds = (3, 1.5) if quick else (7, 4.0)
-    facts = machine.provenance(torch.device("cpu"), 1)
-    print("architecture, work, plain and ours in images/s, ratio (median, min, max), of peak")
-    rows = compare(list(architectures), turns, seconds, data_dir)
-    body = {"turns": turns, "seconds": seconds, "machine": facts, "rows": rows}
-    out.write_text(json.dumps(body, indent=1) + "\n")
+    turns, seconds = (3, 1.0) if quick else (5, 3.0)
+    peak = matmul_rate()
+    print(f"matrix products: {peak / 1e9:.0f} GFLOP/s; images/s of plain and of ours; their ratio:")
+    print("median, min, max; ours as a fraction of the matrix products; peak MiB of a worker")
+    rows = [r for name in architectures for r in compare(name, turns, seconds, peak, data_dir)]
+    minutes = {}
+    for names in (architectures, tuple(n for n in architectures if n != "vit")):
+        part, epochs = [row for row in rows if row["architecture"] in names], Recipe().epochs
+        hours = whole(part, "plain", PLAIN_EPOCHS), whole(part, "plain", epochs)
+        minutes[" ".join(names)] = found = {
+            f"plain, {PLAIN_EPOCHS} epochs": round(hours[0], 1),
+            f"plain, {epochs} epochs": round(hours[1], 1),
+            f"ours, {epochs} epochs": round(whole(part, "ours", epochs), 1),
+        }
+        print(f"{' '.join(names)}, minutes: {', '.join(f'{k}: {v}' for k, v in found.items())}")
+    body = {
+        "turns": turns,
+        "seconds": seconds,
+        "matmul_gflops": round(peak / 1e9, 1),
+        "machine": machine.provenance(torch.device("cpu"), 1),
+        "rows": rows,
+        "whole_minutes": minutes,
+        "growth_seconds": {} if quick else growth(data_dir),
+    }
+    out.write_text(json.dumps(body, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,10 @@ import status
 from damage import flip, rewrite
 from launch import STEPS, outcome, start
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+pytestmark = [
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc"),
+    pytest.mark.usefixtures("mnist"),
+]
 
 RUNS, EPOCHS = 2, 3
 WHOLE = "mlp-clean-seed0-??????????"
@@ -137,6 +140,7 @@ def kill_until_done(home: Path, kills, *words: str, **options) -> Counter:
 
 SLOWLY = partial(launch.slowly, 0.02)
 """As long in training and sweeping as in reporting."""
+SLOWLY_WITHOUT_FIGURES = partial(launch.together, launch.no_figures, SLOWLY)
 
 
 def test_three_kills_leave_no_trace(home, reference):
@@ -262,7 +266,7 @@ def test_signals_to_all_processes_at_any_instant(number, home, reference):
 
 
 def test_a_worker_that_is_told_to_stop_alone_gives_its_run_to_another(home, reference):
-    it = start(home, before=SLOWLY)
+    it = start(home, before=SLOWLY_WITHOUT_FIGURES)
     it.until("epoch 1/3")
     it.kill("worker", signal.SIGTERM)
     assert it.end() == 0, it.text
@@ -435,7 +439,7 @@ def test_a_full_disk(disk, home, reference):
 
 def test_a_folder_that_turns_read_only(disk, home, reference):
     assert disk("size=100m")
-    it = start(home, before=SLOWLY)
+    it = start(home, before=SLOWLY_WITHOUT_FIGURES)
     it.until("epoch 1/3")
     while not disk("ro"):  # it is busy while a file is being written
         time.sleep(0.01)
@@ -448,7 +452,7 @@ def test_a_folder_that_turns_read_only(disk, home, reference):
 
 def test_a_results_folder_that_is_replaced_by_a_file(home, reference):
     results, away = home / "results", home / "away"
-    it = start(home, before=SLOWLY)
+    it = start(home, before=SLOWLY_WITHOUT_FIGURES)
     it.until("epoch 1/3")
     results.rename(away)
     results.write_text("not a folder")
@@ -471,7 +475,7 @@ def test_a_log_on_a_full_disk_stops_no_run(disk, home, tmp_path, reference):
 
 
 def test_a_worker_that_is_killed(home, reference):
-    it = start(home, before=SLOWLY)
+    it = start(home, before=SLOWLY_WITHOUT_FIGURES)
     it.until("epoch 1/3")
     it.kill("worker")
     text = failed(it)
