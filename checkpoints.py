@@ -109,7 +109,9 @@ def load(path: Path, run: Run | None = None) -> dict:
     except MemoryError:
         raise
     except Exception as error:  # torch raises many kinds, of damaged and of foreign files
-        if broken_archive(data):
+        # torch's reader checks the archive's directory more closely than `zipfile` does
+        unreadable = "PytorchStreamReader failed" in str(error) and b"run_id" in data
+        if unreadable or broken_archive(data):
             raise Damaged(f"{path}: not a whole checkpoint ({type(error).__name__})") from None
         raise Foreign(f"{path}: not a checkpoint of this program") from None
     if not intact:

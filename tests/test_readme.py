@@ -1,5 +1,6 @@
 """README says what the committed reference says, and its commands and code work."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -56,6 +57,46 @@ def test_the_time_is_that_of_the_reference_run():
     log = (REFERENCE / "log.txt").read_text()
     minutes = float(re.search(r"^([\d.]+) min; ", log, re.MULTILINE)[1])
     assert between("minutes").startswith(f"{minutes:.0f} minutes on ")
+
+
+def make_speed_table(body: dict) -> str:
+    """Return README's table of what `benchmarks/run.py` has found."""
+    lines = ["| | plain | ours | ours / plain |", "|---|---:|---:|---:|"]
+    for row in body["rows"]:
+        plain, ours = (f"{row[f'{side}_images_per_s']:,.0f}" for side in ("plain", "ours"))
+        spread = f"{row['ratio']:.1f} ({row['ratio_min']:.1f} to {row['ratio_max']:.1f})"
+        lines.append(f"| {row['architecture']}, {row['work']} | {plain} | {ours} | {spread} |")
+    plain, ours = (body["whole_minutes"][" ".join(DEFAULT_ARCHITECTURES)][k] for k in WHOLE)
+    lines.append(
+        f"| the default 24 runs, minutes | {plain:.0f} | {ours:.0f} | {plain / ours:.1f} |"
+    )
+    return "\n".join(lines)
+
+
+WHOLE = ("plain, 10 epochs", "ours, 4 epochs")
+
+
+def test_the_speeds_are_those_of_the_benchmark():
+    body = json.loads((ROOT / "benchmarks" / "results.json").read_text())
+    assert between("speed") == make_speed_table(body)
+
+
+def make_cost(body: dict) -> str:
+    """Return what README says on the cost of a large plan."""
+    ours = {name: s for name, s in body["spent"].items() if name != "stub runs"}
+    hours, tasks = body["real_seconds"] / 3600, body["tasks"]
+    return (
+        f"{body['runs']:,} runs like those of the reference would take {hours:.0f} core-hours: "
+        f"{hours / tasks:.1f} h on {tasks} cores. Planning, recording, checkpoints, processes and "
+        f"reporting add {sum(ours.values()) / body['real_seconds']:.1%} to that "
+        "(`python benchmarks/scale.py`, with training exchanged for a stub of 10 ms; "
+        "[its output](benchmarks/scale.json))."
+    )
+
+
+def test_the_cost_of_a_large_plan_is_that_of_the_measurement():
+    body = json.loads((ROOT / "benchmarks" / "scale.json").read_text())
+    assert between("cost") == make_cost(body)
 
 
 def test_the_reference_is_whole_and_its_tables_follow_from_its_records(tmp_path):
