@@ -4,6 +4,8 @@ Accuracies and retention are fractions, differences are in points (0.01); "±" i
 a 95% t-interval over seeds.
 """
 
+import itertools
+
 import pandas as pd
 
 import curves
@@ -184,10 +186,17 @@ def say_verdict(effects: pd.DataFrame) -> str:
 
 
 def say_alphas(some: pd.DataFrame, every: pd.DataFrame) -> str:
-    """Return the α of some effects, in words if they are all there are."""
+    """Return the α of some effects in words: a range where three or more are neighbours."""
+    chosen, grid = set(some.alpha), sorted(every.alpha)
     if len(some) == len(every) > 1:
-        return f"every α from {every.alpha.min():g} to {every.alpha.max():g}"
-    return "α = " + ", ".join(f"{a:g}" for a in some.alpha)
+        return f"every α from {grid[0]:g} to {grid[-1]:g}"
+    parts = []
+    for is_in, group in itertools.groupby(grid, chosen.__contains__):
+        neighbours = [f"{alpha:g}" for alpha in group]
+        if len(neighbours) > 2:
+            neighbours = [f"{neighbours[0]} to {neighbours[-1]}"]
+        parts += neighbours if is_in else []
+    return "α = " + ", ".join(parts)
 
 
 def points_of(effect: float, half: float) -> str:

@@ -376,6 +376,21 @@ def test_page_gives_verdicts_with_n_and_provenance(made):
     assert "2-core CPU" in words and "peak_lr" in words and "Nothing: every run" in words
 
 
+@pytest.mark.parametrize(
+    ("some", "words"),
+    [
+        ([0.1], "α = 0.1"),
+        ([0.1, 0.2], "α = 0.1, 0.2"),
+        ([0.1, 0.2, 0.5], "α = 0.1 to 0.5"),
+        ([0.1, 0.5, 1, 2], "α = 0.1, 0.5 to 2"),
+        ([0.1, 0.2, 0.5, 1, 2], "every α from 0.1 to 2"),
+    ],
+)
+def test_neighbouring_strengths_are_said_as_a_range(some, words):
+    every = pd.DataFrame({"alpha": [0.1, 0.2, 0.5, 1.0, 2.0]})
+    assert answers.say_alphas(pd.DataFrame({"alpha": some}), every) == words
+
+
 def test_verdict_of_an_architecture_without_pairs_is_not_made_up(tmp_path):
     make_results(tmp_path, make_plan(**SMALL), PARTIAL["one regime"])
     report.rebuild(tmp_path)
