@@ -36,6 +36,9 @@ from progress import Lenient, Progress
 from train import Stopped
 from workload import cost, describe, describe_status, shards, state_of
 
+REQUEUES = getattr(signal, "SIGUSR2", None)  # not on Windows
+SIGNALS = [number for number in (signal.SIGINT, signal.SIGTERM, REQUEUES) if number]
+
 
 def main() -> int:
     """Run the program; return its exit status."""
@@ -49,6 +52,9 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\nInterrupted; what was done is saved. " + how_to_go_on(), file=sys.stderr)
         return 130
+    finally:
+        for number in SIGNALS:  # to die of one while Python shuts down would look like a failure
+            signal.signal(number, signal.SIG_IGN)
 
 
 def run() -> int:
@@ -101,8 +107,6 @@ class Requeue(KeyboardInterrupt):
 
 def watch_signals() -> None:
     """Let SIGTERM end the program as Ctrl-C does, and SIGUSR2 requeue its Slurm job as well."""
-
-    requeues = getattr(signal, "SIGUSR2", None)  # not on Windows
     deaf_until = 0.0
 
     def interrupt(number: int, _) -> None:
@@ -110,11 +114,11 @@ def watch_signals() -> None:
         if time.monotonic() < deaf_until:  # a second one would cut the saving short
             return
         deaf_until = time.monotonic() + 2 * GRACE
-        in_slurm = number == requeues and "SLURM_JOB_ID" in os.environ
+        in_slurm = number == REQUEUES and "SLURM_JOB_ID" in os.environ
         raise Requeue if in_slurm else KeyboardInterrupt
 
-    for number in (signal.SIGINT, signal.SIGTERM, requeues):
-        if number and signal.getsignal(number) != signal.SIG_IGN:  # as in the background of a shell
+    for number in SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as in the background of a shell
             signal.signal(number, interrupt)
 
 

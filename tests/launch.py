@@ -240,7 +240,9 @@ def die_writing(pattern: str, moment: str) -> None:
 
     def whole(source, target) -> None:
         hit = Path(target).match(pattern)
-        if hit and moment == "before":
+        if hit and moment == "half":  # of a file that need not survive a power cut
+            os.truncate(source, os.stat(source).st_size // 2)
+        if hit and moment in ("half", "before"):
             os.killpg(0, signal.SIGKILL)
         replace(source, target)
         if hit and moment == "after":

@@ -1,16 +1,17 @@
-"""What the machine offers to a task of Slurm."""
+"""What the machine offers, to a task of Slurm too, and products by oneDNN."""
 
 import os
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 import machine
 
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def big_machine(monkeypatch):
     """Sixteen cores and 100 GiB, outside Slurm."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)), raising=False)
@@ -19,7 +20,7 @@ def big_machine(monkeypatch):
         monkeypatch.delenv(name)
 
 
-def test_outside_slurm_all_of_it():
+def test_outside_slurm_all_of_it(big_machine):
     assert machine.cores() == 16
     assert machine.free_memory() == 100 * 2**30
     assert machine.default_workers(CPU, 1, 99) == 16
@@ -29,13 +30,13 @@ def test_outside_slurm_all_of_it():
 @pytest.mark.parametrize(
     ("told", "cores"), [("1", 1), ("4", 4), ("64", 16), ("", 16), ("2(x3)", 16)]
 )
-def test_a_task_of_slurm_has_the_cores_that_it_is_told_of(told, cores, monkeypatch):
+def test_a_task_of_slurm_has_the_cores_that_it_is_told_of(told, cores, big_machine, monkeypatch):
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", told)
     assert machine.cores() == cores
     assert machine.default_workers(CPU, 1, 99) == cores
 
 
-def test_a_task_of_slurm_has_the_memory_that_it_is_told_of(monkeypatch):
+def test_a_task_of_slurm_has_the_memory_that_it_is_told_of(big_machine, monkeypatch):
     monkeypatch.setenv("SLURM_MEM_PER_NODE", "6144")  # MiB
     assert machine.free_memory() == 6 * 2**30
     assert machine.default_workers(CPU, 1, 99) == 2
@@ -44,3 +45,73 @@ def test_a_task_of_slurm_has_the_memory_that_it_is_told_of(monkeypatch):
     assert machine.default_workers(CPU, 1, 99) == 4
     monkeypatch.setenv("SLURM_MEM_PER_CPU", "999999")
     assert machine.free_memory() == 100 * 2**30
+
+
+@pytest.fixture
+def onednn():
+    """Products by oneDNN, until the end of the test."""
+    library = machine.products_by_onednn.__wrapped__()
+    yield library
+    library._destroy()
+
+
+def exact(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return (a.double() @ b.double()).to(a.dtype)
+
+
+@pytest.mark.parametrize(("m", "k", "n"), [(128, 300, 100), (2000, 64, 64), (3, 4, 5), (0, 4, 5)])
+@pytest.mark.parametrize("transposed", [(), ("a",), ("b",), ("a", "b")])
+def test_products_by_onednn_differ_in_rounding_only(m, k, n, transposed, onednn):
+    a, b, c = torch.randn(m, k), torch.randn(k, n), torch.randn(n)
+    a = a.t().contiguous().t() if "a" in transposed else a
+    b = b.t().contiguous().t() if "b" in transposed else b
+    torch.testing.assert_close(a @ b, exact(a, b), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(torch.addmm(c, a, b), exact(a, b) + c, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(F.linear(a, b.t(), c), exact(a, b) + c, rtol=1e-4, atol=1e-4)
+
+
+def test_large_products_are_onednns(onednn):
+    with torch.profiler.profile() as profile:
+        torch.randn(200, 200) @ torch.randn(200, 200)
+    assert "mkldnn::_linear_pointwise" in {event.key for event in profile.key_averages()}
+
+
+def test_all_other_products_are_left_as_they_are():
+    a, b, c = torch.randn(200, 200), torch.randn(200, 200), torch.randn(200, 200)
+    cases = {
+        "scaled": lambda: torch.addmm(c, a, b, beta=0.5, alpha=2),
+        "a matrix added": lambda: c.addmm(a, b),
+        "float64": lambda: a.double() @ b.double(),
+        "bfloat16": lambda: a.bfloat16() @ b.bfloat16(),
+        "whole numbers": lambda: a.long() @ b.long(),
+        "with a vector": lambda: a @ b[0],
+        "batched": lambda: a.view(2, 100, 200) @ b.view(2, 200, 100),
+    }
+    before = {name: case() for name, case in cases.items()}
+    library = machine.products_by_onednn.__wrapped__()
+    try:
+        for name, case in cases.items():
+            assert torch.equal(case(), before[name]), name
+        for wrong in (
+            lambda: a @ b[:9],
+            lambda: torch.mm(a, b.double()),
+            lambda: torch.mm(a, b[0]),
+        ):
+            with pytest.raises(RuntimeError):
+                wrong()
+        by_onednn = a @ b
+    finally:
+        library._destroy()
+    assert not torch.equal(by_onednn, a @ b) or "Intel" in machine.processor()
+
+
+def test_gradients_and_their_gradients_follow(onednn):
+    a = torch.randn(100, 60, requires_grad=True)
+    b = torch.randn(60, 80, requires_grad=True)
+    first = torch.autograd.grad((a @ b).square().sum(), (a, b), create_graph=True)
+    second = torch.autograd.grad(sum(g.square().sum() for g in first), (a, b))
+    x, y = (t.detach().double().requires_grad_() for t in (a, b))
+    wanted = torch.autograd.grad((x @ y).square().sum(), (x, y), create_graph=True)
+    wanted2 = torch.autograd.grad(sum(g.square().sum() for g in wanted), (x, y))
+    for found, true in zip((*first, *second), (*wanted, *wanted2)):
+        assert (found - true).abs().max() < 1e-4 * true.abs().max()
