@@ -155,10 +155,10 @@ def say_verdicts(effects: pd.DataFrame, architecture: str) -> list[str]:
 
 def say_verdict(effects: pd.DataFrame) -> str:
     """Return the answer for one architecture and regime against the baseline."""
-    regime, n = effects.regime.iloc[0], effects.seeds.max()
+    regime, n = effects.regime.iloc[0], span(effects.seeds.min(), effects.seeds.max())
     noisy, start = effects[effects.alpha > 0], effects[effects.alpha == 0]
     subject = f"Trained {regime} rather than {stats.BASELINE}"
-    if n < 2:
+    if effects.seeds.max() < 2:
         return f"{subject}: one paired seed gives no interval, and so no verdict."
     if noisy.empty:
         return f"{subject}: nothing was measured at α > 0."

@@ -33,9 +33,10 @@ def curvature_term(rows: pd.DataFrame) -> pd.DataFrame:
     pairs["even"] = (pairs.loss + pairs.loss_minus) / 2 - pairs.loss_start
     pairs["odd"] = (pairs.loss - pairs.loss_minus) / 2
     groups = pairs.groupby([*RUN, "alpha"], observed=True)
-    out = groups.agg(pairs=("draw", "size"), even=("even", "mean"), odd=("odd", "mean"))
-    for name in ("even", "odd"):
-        sd = groups[name].std()
+    out = groups.agg(pairs=("draw", "size"))
+    for name in ("even", "odd"):  # a loss that is not finite leaves nothing to average
+        out[name] = groups[name].agg(lambda x: x.mean(skipna=False))
+        sd = groups[name].agg(lambda x: x.std(skipna=False))
         out[f"{name}_half"] = t_factor(out.pairs) * sd / np.sqrt(out.pairs)
     return out.reset_index()
 

@@ -168,7 +168,7 @@ def find_models(folder: Path, architecture: str) -> Iterator[tuple[Run, nn.Modul
             continue
         try:
             yield load_model(path)
-        except (Damaged, Foreign) as error:
+        except (Damaged, Foreign, OSError) as error:
             print(f"evaluate.py: left out: {error}", file=sys.stderr)
 
 
@@ -211,12 +211,14 @@ def main(
         results_dir: folder that `by_layer` writes to.
     """
     try:
+        options.known("--architecture", [architecture], models.ARCHITECTURES)
         options.within("--draws", draws, 1, 1_000_000)
         options.positive("--alpha", alpha)
         options.within("--test-size", test_size, 0, 1_000_000, "0 = all")
         options.check_folder("--results-dir", results_dir)
-        some = find_models(checkpoint_dir, architecture)
-        found = [load_model(checkpoint)] if checkpoint else some
+        found = (
+            [load_model(checkpoint)] if checkpoint else find_models(checkpoint_dir, architecture)
+        )
     except options.UsageError as error:
         options.fail(error)
     except (OSError, Damaged, Foreign) as error:
@@ -227,6 +229,9 @@ def main(
         measured = True
         try:
             dataset = data.load(run.recipe.dataset, data_dir)
+            options.within("--test-size", test_size, 0, len(dataset.test_labels), "0 = all")
+        except options.UsageError as error:
+            options.fail(error)
         except data.DataError as error:
             sys.exit(f"evaluate.py: {error}")
         if run.recipe.validation_size:  # the test set is for the final recipe

@@ -9,7 +9,7 @@ import pandas as pd
 import curvature
 import plan as plans
 import records
-from config import REGIMES
+from config import REGIMES, Sweep
 from plan import Plan
 from records import Record
 from stats import RUN
@@ -52,8 +52,9 @@ def read(results_dir: Path) -> Results:
     found, problems = records.load_all(folder)
     chosen, others = plan.select(found)
     names = sorted({record["identity"]["architecture"] for record in chosen})
+    planned = (name for part in plan.parts for name in part.architectures)
     order = {
-        "architecture": list(dict.fromkeys((*plan.architectures, *names))),
+        "architecture": list(dict.fromkeys((*planned, *names))),
         "regime": list(REGIMES),
     }
     kinds = {key: pd.CategoricalDtype(values, ordered=True) for key, values in order.items()}
@@ -97,14 +98,14 @@ def find_missing(plan: Plan, found: list[Record]) -> list[str]:
         record = have.get(run.run_id)
         if record is None:
             messages.append(f"{run.run_id}: no record")
-        elif not records.is_complete(record, plan.sweep):
-            messages.append(f"{run.run_id}: {'; '.join(say_lacking(record, plan))}")
+        elif not records.is_complete(record, sweep := plan.sweep_of(run)):
+            messages.append(f"{run.run_id}: {'; '.join(say_lacking(record, sweep))}")
     return messages
 
 
-def say_lacking(record: Record, plan: Plan) -> list[str]:
-    """Return in words what a record still lacks of the plan's measurements."""
-    sweep, parts = plan.sweep, []
+def say_lacking(record: Record, sweep: Sweep) -> list[str]:
+    """Return in words what a record still lacks of the measurements that are asked for."""
+    parts = []
     lacks = {
         "": records.missing(record, sweep),
         " on training images": records.missing_curvature(record, sweep),

@@ -3,7 +3,6 @@
 import difflib
 import errno
 import importlib.util
-import math
 import os
 import re
 import sys
@@ -22,6 +21,7 @@ from models import ARCHITECTURES, DEFAULT_ARCHITECTURES
 from plan import Plan
 
 NAME_MAX = 255  # bytes of a file's name, on every common file system
+LARGEST = 1e30  # of α and rates: its products stay within float32
 MOST_SHARDS = 100_000  # more parts than any cluster has cores for
 
 
@@ -108,10 +108,12 @@ def within(option: str, value: int, low: int, high: int, meaning: str = "") -> N
 
 
 def positive(option: str, value: float, zero: bool = False) -> None:
-    """Check that a number is finite and above zero (or zero, where that has a meaning)."""
-    if not (math.isfinite(value) and (value > 0 or (zero and value == 0))):
+    """Check that a number is above zero (or zero, where that has a meaning) and not absurd."""
+    if not (value > 0 or (zero and value == 0)) or value > LARGEST:
         bound = "≥ 0" if zero else "> 0"
-        raise UsageError(f"{option}: takes a finite number {bound}, got {value:g}")
+        raise UsageError(
+            f"{option}: takes a finite number {bound} (at most {LARGEST:g}), got {value:g}"
+        )
 
 
 def check(options: Options) -> None:
@@ -153,9 +155,15 @@ def check(options: Options) -> None:
     fewest = sweep.first_draws if sweep.precision else 1
     within("--max-draws", sweep.max_draws, fewest, 1_000_000)
     within("--workers", options.workers, 0, 1024, "0 = automatic")
+    read_shard(options.shard)
+    if not options.status:  # which any machine can tell, from the files alone
+        check_machine(options)
+
+
+def check_machine(options: Options) -> None:
+    """Check what is asked of this machine: see `check`."""
     within("--threads", options.threads, 1, machine.cores(), "this machine's cores")
     choose_device(options.device)
-    read_shard(options.shard)
     if options.tensorboard and not importlib.util.find_spec("tensorboard"):
         raise UsageError("--tensorboard: needs a package: pip install tensorboard")
     check_folder("--data-dir", options.data_dir, read_only=True)
@@ -225,6 +233,11 @@ def read_shard(text: str) -> tuple[int, int]:
         rule = f"I/N with 1 ≤ I ≤ N ≤ {MOST_SHARDS}, such as 2/8"
         raise UsageError(f"--shard: takes {rule}, got {shown(text)}")
     return int(first), int(last)
+
+
+def asks_for_nothing(options: Options) -> bool:
+    """Return whether the command line names folders, but neither runs nor measurements."""
+    return make_plan(options) == make_plan(Options())
 
 
 def make_plan(options: Options) -> Plan:

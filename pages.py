@@ -19,7 +19,7 @@ import stats
 import tables
 from figures import draw_curves, draw_effects, draw_spread
 from gather import Results
-from plan import Plan
+from plan import AXES, Plan
 from tables import Table
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -121,9 +121,11 @@ def make_pages(results: Results, summary: pd.DataFrame, missing: list[str]) -> d
 
 def settings_table(plan: Plan) -> Table:
     """Return the plan: what was asked for."""
-    asked = {"architectures": plan.architectures, "regimes": plan.regimes, "seeds": plan.seeds}
-    values = {**asked, **asdict(plan.recipe), **asdict(plan.sweep)}
-    return Table("Plan", ["Setting", "Value"], [[k, as_text(v)] for k, v in values.items()])
+    body = [[name, as_text(value)] for name, value in asdict(plan.recipe).items()]
+    for part in plan.parts:
+        asked = {name: getattr(part, name) for name in AXES} | asdict(part.sweep)
+        body += [[name, as_text(value)] for name, value in asked.items()]
+    return Table("Plan", ["Setting", "Value"], body)
 
 
 def as_text(value) -> str:

@@ -1,5 +1,6 @@
 """What was asked for: the plan, kept beside the records so that a bare report knows its target."""
 
+import functools
 import json
 import math
 from dataclasses import asdict, dataclass, fields, replace
@@ -9,6 +10,8 @@ from typing import get_args
 from config import REGIMES, Recipe, Run, Sweep, make_runs
 from files import Damaged, write_whole
 from records import Record
+
+AXES = ("architectures", "regimes", "seeds")
 
 
 @dataclass(frozen=True)
@@ -20,41 +23,47 @@ class Plan:
     seeds: tuple[int, ...]
     recipe: Recipe
     sweep: Sweep
+    earlier: tuple["Plan", ...] = ()
+    """What else was asked for by earlier commands, of the same recipe and evaluation settings."""
+
+    @property
+    def parts(self) -> tuple["Plan", ...]:
+        """This plan as plain ones: each a full cross product with one sweep."""
+        return replace(self, earlier=()), *self.earlier
 
     @property
     def runs(self) -> list[Run]:
         """The runs, architecture by architecture; clean and noisy of a seed side by side."""
-        return make_runs(self.architectures, self.regimes, self.seeds, self.recipe)
+        axes = [(part.architectures, part.regimes, part.seeds) for part in self.parts]
+        return list(dict.fromkeys(run for a in axes for run in make_runs(*a, self.recipe)))
+
+    def sweep_of(self, run: Run) -> Sweep:
+        """Return all that is asked to be measured on a run of this plan."""
+        sweeps = [
+            part.sweep
+            for part in self.parts
+            if run.architecture in part.architectures
+            and run.regime in part.regimes
+            and run.seed in part.seeds
+        ]
+        return functools.reduce(union_of_sweeps, sweeps)
 
     def joined(self, other: "Plan") -> "Plan":
         """Return this plan with the runs and points of an earlier one, if recipe and test agree.
 
-        A run of `mlp` adds to the plan that `cnn` is already in; another recipe replaces it. Of
-        two precisions the finer is kept, of two limits the larger.
+        A run of `mlp` adds to the plan that `cnn` is already in; another recipe replaces it. What
+        one asks for an architecture or seed is not asked for those of the other.
         """
         if (other.recipe, other.sweep.settings) != (self.recipe, self.sweep.settings):
             return self
-
-        def union(a: tuple, b: tuple) -> tuple:
-            return tuple(dict.fromkeys((*a, *b)))
-
-        sweeps = (self.sweep, other.sweep)
-        precise = [s for s in sweeps if s.precision] or sweeps
-        sweep = replace(
-            self.sweep,
-            alphas=tuple(sorted({a for s in sweeps for a in s.alphas})),
-            draws=max(s.draws for s in sweeps),
-            precision=min(s.precision for s in precise),
-            max_draws=max(s.max_draws for s in precise),
-            antithetic=any(s.antithetic for s in sweeps),
-        )
-        return replace(
-            self,
-            architectures=union(other.architectures, self.architectures),
-            regimes=union(other.regimes, self.regimes),
-            seeds=tuple(sorted({*self.seeds, *other.seeds})),
-            sweep=sweep,
-        )
+        parts: list[Plan] = []
+        for part in (*other.parts, *self.parts):
+            while alike := [p for p in parts if union_of_parts(p, part)]:
+                parts.remove(alike[0])
+                part = union_of_parts(alike[0], part)
+            parts.append(part)
+        largest, *rest = sorted(parts, key=lambda p: (-len(p.runs), repr(p)))
+        return replace(largest, earlier=tuple(rest))
 
     def select(self, records: list[Record]) -> tuple[list[Record], list[str]]:
         """Divide records into those of this plan's recipe and messages about the others.
@@ -89,6 +98,39 @@ class Plan:
         return "; ".join(changes) or "other fields"
 
 
+def union_of_parts(a: Plan, b: Plan) -> Plan | None:
+    """Return one plain plan that asks for just what two do, None if there is no such plan."""
+    differ = [name for name in AXES if {*getattr(a, name)} != {*getattr(b, name)}]
+    sweep = union_of_sweeps(a.sweep, b.sweep)
+    if not differ:
+        return replace(a, sweep=sweep)
+    for less, more in ((a, b), (b, a)):
+        inside = all({*getattr(less, name)} <= {*getattr(more, name)} for name in differ)
+        if inside and sweep == more.sweep:
+            return more
+    if len(differ) > 1 or a.sweep != b.sweep:
+        return None
+    [name] = differ
+    both = dict.fromkeys((*getattr(a, name), *getattr(b, name)))
+    return replace(a, **{name: tuple(sorted(both) if name == "seeds" else both)})
+
+
+def union_of_sweeps(a: Sweep, b: Sweep) -> Sweep:
+    """Return what two sweeps of the same settings measure together.
+
+    Of two precisions the finer is kept, of two limits the larger.
+    """
+    precise = [s for s in (a, b) if s.precision] or [a, b]
+    return replace(
+        b,
+        alphas=tuple(sorted({*a.alphas, *b.alphas})),
+        draws=max(a.draws, b.draws),
+        precision=min(s.precision for s in precise),
+        max_draws=max(s.max_draws for s in precise),
+        antithetic=a.antithetic or b.antithetic,
+    )
+
+
 def path(results_dir: Path) -> Path:
     """Return where the plan of a results folder is kept."""
     return results_dir / "plan.json"
@@ -108,10 +150,13 @@ def load(results_dir: Path) -> Plan:
     """
     try:
         body = json.loads(path(results_dir).read_bytes())
-        parts = {"recipe": typed(Recipe, body["recipe"]), "sweep": typed(Sweep, body["sweep"])}
-        plan = typed(Plan, {**body, **parts})
-        if not set(plan.regimes) <= set(REGIMES):
+        earlier = tuple(plain(part) for part in body.pop("earlier", ()))
+        plan = replace(plain(body), earlier=earlier)
+        if not {regime for part in plan.parts for regime in part.regimes} <= set(REGIMES):
             raise ValueError(f"regimes are not of {', '.join(REGIMES)}")
+        settings = {(part.recipe, *part.sweep.settings.items()) for part in plan.parts}
+        if len(settings) > 1:
+            raise ValueError("its parts differ in recipe or evaluation settings")
         return plan
     except FileNotFoundError:
         raise
@@ -120,6 +165,12 @@ def load(results_dir: Path) -> Plan:
     except RecursionError:
         reason = "nested too deep"
     raise Damaged(f"{path(results_dir)}: not a plan of this version ({reason})")
+
+
+def plain(body: dict) -> Plan:
+    """Return the plan, without earlier parts, that JSON data describes, or ValueError."""
+    recipe, sweep = typed(Recipe, body["recipe"]), typed(Sweep, body["sweep"])
+    return typed(Plan, {**body, "recipe": recipe, "sweep": sweep, "earlier": ()})
 
 
 def typed(kind: type, body: dict):

@@ -64,11 +64,13 @@ def run() -> int:
     folders = Folders(asked.data_dir, asked.checkpoint_dir, asked.results_dir)
     try:
         options.check(asked)
-        plan, device = options.make_plan(asked), options.choose_device(asked.device)
+        plan = options.make_plan(asked)
         target = join_earlier_plan(plan, folders)
         if asked.status:
-            print(describe_status(target, folders))
+            only = options.asks_for_nothing(asked) and plans.path(folders.results).exists()
+            print(describe_status(plans.load(folders.results) if only else target, folders))
             return 0
+        device = options.choose_device(asked.device)
         data.load(plan.recipe.dataset, folders.data)  # fetched once, before the workers start
         prepare_folders(folders, target)
     except (options.UsageError, data.DataError, Damaged, OSError) as error:

@@ -159,7 +159,11 @@ def main(data_dir: Path = Path("data"), checkpoint_dir: Path = Path("checkpoints
     machine.prepare(threads=1)
     device = torch.device("cpu")
     try:
+        checkpoint_dir.mkdir(parents=True, exist_ok=True)
         dataset = data.load("mnist", data_dir)
+    except OSError as error:
+        print(f"train.py: --checkpoint-dir: takes a folder; {error}", file=sys.stderr)
+        sys.exit(2)
     except data.DataError as error:
         sys.exit(f"train.py: {error}")
     for regime in REGIMES:

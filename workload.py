@@ -141,7 +141,7 @@ def describe_status(plan: Plan, folders: Folders) -> str:
     finished: list[tuple[Run, Record]] = []
     left, at_work = [], 0
     for run in plan.runs:
-        state, record = look(run, plan.sweep, folders)
+        state, record = look(run, plan.sweep_of(run), folders)
         if state == "complete":
             finished.append((run, record))
             continue
@@ -157,7 +157,7 @@ def describe_status(plan: Plan, folders: Folders) -> str:
         if len(shown) > 20:
             text.append(f"  {kind:<12} and {len(shown) - 20} more")
     if left:
-        text.append(time_left(left, finished, plan.sweep, max(1, at_work)))
+        text.append(time_left(left, finished, plan, max(1, at_work)))
     return "\n".join(text)
 
 
@@ -180,20 +180,20 @@ def explain(state: str, facts: dict | None) -> tuple[str, str]:
     return "stopped", f": {known}{details}"
 
 
-def time_left(
-    left: list[Run], finished: list[tuple[Run, Record]], sweep: Sweep, at_work: int
-) -> str:
+def time_left(left: list[Run], finished: list[tuple[Run, Record]], plan: Plan, at_work: int) -> str:
     """Return the time that the runs left will take, judged by the finished ones, in words."""
     spent: dict[str, list[float]] = {}  # seconds per unit of cost, by architecture
     for run, record in finished:
         seconds = seconds_of(record)
         if seconds:
-            spent.setdefault(run.architecture, []).append(seconds / cost(run, sweep))
+            spent.setdefault(run.architecture, []).append(seconds / cost(run, plan.sweep_of(run)))
     if not spent:
         return "time left: not known before the first run is finished"
     rates = {name: sum(values) / len(values) for name, values in spent.items()}
     usual = sum(rates.values()) / len(rates)
-    seconds = sum(cost(run, sweep) * rates.get(run.architecture, usual) for run in left)
+    seconds = sum(
+        cost(run, plan.sweep_of(run)) * rates.get(run.architecture, usual) for run in left
+    )
     minutes = seconds / 60 / at_work
     return f"time left: about {minutes:.0f} min with {at_work} at work, were all of it still to do"
 

@@ -28,6 +28,7 @@ import pool
 import records
 import report
 import run_experiments
+import status
 import train
 from conftest import ROOT
 
@@ -249,6 +250,11 @@ def die_writing(pattern: str, moment: str) -> None:
             os.killpg(0, signal.SIGKILL)
 
     os.fsync, os.replace = half, whole
+
+
+def without_claims() -> None:
+    """Work on every run, whoever else does: as where others' status files do not show."""
+    status._claim = lambda file: True
 
 
 def slowly(seconds: float) -> None:

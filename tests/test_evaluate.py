@@ -125,6 +125,22 @@ def test_the_command_says_what_to_run_where_there_is_nothing(command):
     assert "python train.py" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--architecture", "mlpp"], "--architecture: 'mlpp' is none of"),
+        (["--architecture", "/x"], "--architecture: '/x' is none of"),
+        (["--draws", "0"], "--draws: takes a whole number"),
+        (["--alpha", "nan"], "--alpha: takes a finite number"),
+        (["--checkpoint", "README.md"], "--checkpoint: takes a finished run's file"),
+    ],
+)
+def test_wrong_input_is_said_in_one_line(words, said, command):
+    done = command("evaluate.py", *words)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert said in done.stderr
+
+
 def test_training_and_evaluating_from_the_command_line(command, tmp_path, mnist):
     done = command("train.py")
     assert done.returncode == 0, done.stderr

@@ -384,6 +384,13 @@ def test_two_at_once_share_the_work(home, reference):
     assert sum(text.count(": epoch ") for text in texts) == RUNS * EPOCHS
 
 
+def test_two_at_once_that_know_nothing_of_each_other_end_the_same(home, reference):
+    blind = partial(launch.together, launch.without_claims, SLOWLY_WITHOUT_FIGURES)
+    texts = at_once(home, 2, before=blind)
+    assert outcome(home) == reference
+    assert sum(text.count(": epoch ") for text in texts) > RUNS * EPOCHS  # they did meet
+
+
 @pytest.mark.slow
 def test_eight_at_once_share_the_work(home, tmp_path):
     seeds = ("--seeds", "0", "1", "2", "3")

@@ -121,16 +121,72 @@ def test_any_damage_is_refused_or_leaves_a_plan(saved, data):
 # ---- Joining ---------------------------------------------------------------------------------
 
 
-def test_a_later_command_adds_to_the_earlier_one():
+def test_a_later_command_adds_what_it_asks_for_and_no_more():
     mlp = make_plan(("mlp",), ("clean",), (0, 2), alphas=(0.0, 0.1), draws=2)
     vit = make_plan(("vit",), ("noisy", "clean"), (1,), alphas=(0.0, 0.5), draws=5)
     joined = vit.joined(mlp)
-    assert joined == make_plan(
-        ("mlp", "vit"), ("clean", "noisy"), (0, 1, 2), alphas=(0.0, 0.1, 0.5), draws=5
-    )
-    both = {run.run_id for plan in (mlp, vit) for run in plan.runs}
-    assert both <= {run.run_id for run in joined.runs}
-    assert mlp.joined(joined) == vit.joined(joined) == joined  # takes none away
+    assert {*joined.runs} == {*mlp.runs, *vit.runs}
+    assert len(joined.runs) == len(mlp.runs) + len(vit.runs)
+    for plan in (mlp, vit):
+        assert {joined.sweep_of(run) for run in plan.runs} == {plan.sweep}
+    for plan in (mlp, vit, joined):  # takes none away
+        assert plan.joined(joined) == joined == joined.joined(plan)
+    assert mlp.joined(vit) == joined
+
+
+def test_more_seeds_or_draws_of_one_architecture_ask_nothing_of_the_others():
+    plan, seeds = make_plan(draws=2), make_plan(("mlp",), seeds=(0, 1, 2, 3, 4), draws=2)
+    draws = make_plan(("mlp",), draws=9)
+    joined = draws.joined(seeds.joined(plan))
+    assert {*joined.runs} == {*plan.runs, *seeds.runs}
+    for run in joined.runs:
+        asked = run.architecture == "mlp" and run.seed < 3
+        assert joined.sweep_of(run).draws == (9 if asked else 2)
+
+
+def test_neighbouring_plans_become_one():
+    parts = [make_plan((name,), seeds=seeds) for name in ("mlp", "cnn") for seeds in ((0, 1), (2,))]
+    joined = parts[0]
+    for part in parts[1:]:
+        joined = part.joined(joined)
+    assert joined == make_plan(("mlp", "cnn"), seeds=(0, 1, 2)) and not joined.earlier
+
+
+axes = st.tuples(
+    st.sets(st.sampled_from(["mlp", "cnn", "vit"]), min_size=1).map(sorted).map(tuple),
+    st.sets(st.sampled_from(["clean", "noisy"]), min_size=1).map(sorted).map(tuple),
+    st.sets(st.integers(0, 3), min_size=1).map(sorted).map(tuple),
+)
+sweeps = st.fixed_dictionaries(
+    {
+        "alphas": st.sampled_from([(0.0,), (0.0, 0.1), (0.0, 0.5)]),
+        "draws": st.integers(1, 3),
+        "antithetic": st.booleans(),
+    }
+)
+
+
+@given(st.lists(st.builds(lambda a, s: make_plan(*a, **s), axes, sweeps), min_size=1, max_size=5))
+def test_whatever_is_joined_each_run_is_asked_for_what_those_that_name_it_ask(asked):
+    joined = asked[0]
+    for plan in asked[1:]:
+        joined = plan.joined(joined)
+    assert {*joined.runs} == {run for plan in asked for run in plan.runs}
+    for run in joined.runs:
+        mine = [plan.sweep for plan in asked if run in plan.runs]
+        sweep = joined.sweep_of(run)
+        assert {*sweep.alphas} == {alpha for s in mine for alpha in s.alphas}
+        assert sweep.draws == max(s.draws for s in mine)
+        assert sweep.antithetic == any(s.antithetic for s in mine)
+    for plan in asked:
+        assert {*plan.joined(joined).runs} == {*joined.runs}
+
+
+def test_a_joined_plan_is_read_back_as_it_was_saved(tmp_path):
+    joined = make_plan(("mlp",), seeds=(7,), draws=9).joined(PLAN)
+    assert joined.earlier
+    plans.save(tmp_path, joined)
+    assert plans.load(tmp_path) == joined
 
 
 def test_of_two_precisions_the_finer_is_kept():

@@ -1,4 +1,4 @@
-"""README says what the committed reference says, and its commands and code work."""
+"""README says what the committed files say, and its code works."""
 
 import json
 import re

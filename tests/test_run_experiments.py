@@ -90,6 +90,40 @@ def test_tables_rebuilt_from_records_equal_the_tables_written(copied):
     assert snapshot(results) == before
 
 
+def test_the_status_is_that_of_the_folders_plan_on_any_machine(command, finished):
+    """Whatever the machine: nothing is computed, and nothing written."""
+    before = snapshot(finished)
+    folders = ("--results-dir", finished / "results", "--checkpoint-dir", finished / "ckpt")
+    plan = (*TINY.split(), "--seeds", "0", "1")
+    for words in ((), ("--device", "cuda:7", "--threads", "999"), ("mlp", "vit", *plan)):
+        done = command("run_experiments.py", *words, "--status", *folders, folders=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("8 runs: 8 finished\n")
+    done = command("run_experiments.py", "cnn", *plan, "--status", *folders, folders=False)
+    assert "8 finished, 4 missing" in done.stdout and "time left: about" in done.stdout
+    assert snapshot(finished) == before
+
+
+@pytest.mark.parametrize("harm", ["truncated", "swapped"])
+def test_bad_data_files_end_with_status_2_and_write_nothing(harm, command, tmp_path, data_dir):
+    names = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"]
+    files = [next((data_dir / "MNIST" / "raw").glob(f"{name}*")) for name in names]
+    there = tmp_path / "data" / "MNIST" / "raw"
+    shutil.copytree(data_dir / "MNIST" / "raw", there)
+    if harm == "truncated":
+        (there / files[0].name).write_bytes(files[0].read_bytes()[:1000])
+    else:
+        for mine, other in zip(files, reversed(files), strict=True):
+            shutil.copy(other, there / mine.name)
+    words = ["--data-dir", tmp_path / "data", "--checkpoint-dir", tmp_path / "ckpt"]
+    words += ["--results-dir", tmp_path / "results"]
+    before = snapshot(tmp_path)
+    done = command(*MAIN, *words, folders=False)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert "run_experiments.py: " in done.stderr and "ubyte" in done.stderr
+    assert snapshot(tmp_path) == before
+
+
 def test_a_second_run_trains_nothing_and_changes_nothing(copied, command):
     before = snapshot(copied)
     done = command("run_experiments.py", "mlp", "vit", *MAIN[1:], "--seeds", "0", "1")

@@ -519,6 +519,15 @@ def test_single_draws_without_their_partner_are_no_pairs():
     assert curvature.curvature_term(rows[rows.sign > 0]).empty
 
 
+def test_a_pair_whose_loss_is_not_finite_leaves_no_term():
+    rows, _ = quadratic_rows(draws=5)
+    alpha = rows.alpha.max()
+    rows.loc[(rows.alpha == alpha) & (rows.draw == 3) & (rows.sign < 0), "loss"] = np.nan
+    terms = curvature.curvature_term(rows).set_index("alpha")
+    assert terms.loc[alpha, ["even", "odd", "even_half", "odd_half"]].isna().all()
+    assert terms.drop(index=alpha)[["even", "odd"]].notna().all(axis=None)
+
+
 def test_validity_radius_is_the_first_alpha_outside():
     alpha = [0.1, 0.2, 0.5, 1.0]
     assert curvature.validity_radius(alpha, [1, 1, 2.1, 1], [1, 1, 1, 1]) == (0.5, 0.5)
