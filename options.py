@@ -48,8 +48,8 @@ class Options:
     """One model per architecture, regime and seed."""
     device: str = "auto"
     """Where to compute: cpu, cuda, cuda:1, or auto for a GPU where there is one."""
-    workers: int = 0
-    """Runs side by side; 0 = what the machine's cores and memory carry well."""
+    workers: int | None = None
+    """Runs side by side; None = what the machine's cores and memory carry well."""
     threads: int = 1
     """CPU threads of each run. The last digits of results depend on it, not on the workers."""
     shard: str = ""
@@ -154,7 +154,8 @@ def check(options: Options) -> None:
         )
     fewest = sweep.first_draws if sweep.precision else 1
     within("--max-draws", sweep.max_draws, fewest, 1_000_000)
-    within("--workers", options.workers, 0, 1024, "0 = automatic")
+    if options.workers is not None:
+        within("--workers", options.workers, 1, 1024)
     read_shard(options.shard)
     if not options.status:  # which any machine can tell, from the files alone
         check_machine(options)

@@ -139,7 +139,7 @@ BAD = {
         "''",
         "cuda:" + "9" * 5000,
     ],
-    "--workers": ["-1", "10000"],
+    "--workers": ["-1", "0", "10000"],
     "--threads": ["0", "-1", "10000"],
     "--data-dir": ["file", "file/below", "done/runs"],
     "--checkpoint-dir": ["file", "link to nothing", "loop", "loop/below", LONG, f"new/{LONG}"],

@@ -27,9 +27,15 @@ def between(mark: str) -> str:
 
 def make_table(sweep: pd.DataFrame) -> str:
     """Return README's table: accuracies in percent, draws averaged inside a seed."""
+    noisy = sweep[sweep.alpha_test > 0]
+    lines = [
+        f"Mean accuracy in percent over {noisy.seed.nunique()} seeds and {noisy.draw.nunique()} "
+        "noise draws each, trained clean → trained with noise:",
+        "",
+    ]
     seeds = sweep.groupby(["architecture", "regime", "alpha_test", "seed"]).accuracy.mean()
     means = seeds.groupby(["architecture", "regime", "alpha_test"]).mean() * 100
-    lines = ["| α = | " + " | ".join(f"{a:g}" for a in SHOWN) + " |"]
+    lines += ["| α = | " + " | ".join(f"{a:g}" for a in SHOWN) + " |"]
     lines.append("|---|" + "---|" * len(SHOWN))
     for name in DEFAULT_ARCHITECTURES:
         cells = [f"{means[name, 'clean', a]:.1f} → {means[name, 'noisy', a]:.1f}" for a in SHOWN]
@@ -51,6 +57,19 @@ def test_the_answer_is_that_of_the_reference():
     verdicts = [line for line in report_text.splitlines() if line.startswith("- **")]
     assert len(verdicts) == len(DEFAULT_ARCHITECTURES)
     assert between("answer") == "\n".join(verdicts)
+
+
+def make_flatness() -> str:
+    """Return what the committed report on curvature says of each architecture, as a list."""
+    text = (REFERENCE / "flatness" / "report.md").read_text()
+    section = text.split("## Does flatness explain it?")[1]
+    said = [line for line in section.splitlines() if line.startswith(tuple(DEFAULT_ARCHITECTURES))]
+    return "\n".join(f"- **{line.replace(': ', '**: ', 1)}" for line in said)
+
+
+def test_what_is_said_of_flatness_is_that_of_its_report():
+    assert between("flatness") == make_flatness()
+    assert make_flatness().count("\n") == len(DEFAULT_ARCHITECTURES) - 1
 
 
 def test_the_time_is_that_of_the_reference_run():
@@ -112,6 +131,15 @@ def test_the_reference_is_whole_and_its_tables_follow_from_its_records(tmp_path)
     for name in ("effects.csv", "curves.csv"):
         a, b = pd.read_csv(copy / name), pd.read_csv(REFERENCE / name)
         pd.testing.assert_frame_equal(a, b, rtol=1e-9)
+
+
+def test_the_report_on_flatness_follows_from_its_records(tmp_path):
+    copy = tmp_path / "flatness"
+    shutil.copytree(REFERENCE / "flatness", copy)
+    (copy / "curvature.csv").unlink()
+    assert not report.rebuild(copy).missing
+    a, b = (pd.read_csv(folder / "flatness" / "curvature.csv") for folder in (tmp_path, REFERENCE))
+    pd.testing.assert_frame_equal(a, b, rtol=1e-9)
 
 
 def test_the_reference_reaches_the_accuracies_asked_for(sweep):
