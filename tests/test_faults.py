@@ -193,8 +193,10 @@ def test_kills_within_the_writing_of_each_kind_of_file(moment, home, reference):
         assert it.end() == -signal.SIGKILL, f"{pattern} is not written:\n{it.text}"
         check_what_is_there(home)
     assert "another process" not in mended(home, reference)
-    leftovers = [path for path in home.rglob(".*.tmp")]
-    assert len(leftovers) == (0 if moment == "after" else len(FILES))
+    # The other worker may have been in the middle of a file of its own: that one is left, too.
+    leftovers = [path.with_name(path.name[1:-17]) for path in home.rglob(".*.tmp")]
+    for pattern in FILES if moment != "after" else ():
+        assert any(path.match(pattern) for path in leftovers), pattern
 
 
 # ---- Told to stop --------------------------------------------------------------------------------
