@@ -387,7 +387,8 @@ def test_two_at_once_share_the_work(home, reference):
 
 
 def test_two_at_once_that_know_nothing_of_each_other_end_the_same(home, reference):
-    blind = partial(launch.together, launch.without_claims, SLOWLY_WITHOUT_FIGURES)
+    slowly = partial(launch.slowly, 0.05)  # so that they meet, however late the second starts
+    blind = partial(launch.together, launch.without_claims, launch.no_figures, slowly)
     texts = at_once(home, 2, before=blind)
     assert outcome(home) == reference
     assert sum(text.count(": epoch ") for text in texts) > RUNS * EPOCHS  # they did meet
