@@ -20,6 +20,7 @@ import checkpoints
 import data
 import machine
 import models
+import options
 from config import REGIMES, Recipe, Run
 from data import Dataset, batches
 from noise import WeightNoise
@@ -159,11 +160,10 @@ def main(data_dir: Path = Path("data"), checkpoint_dir: Path = Path("checkpoints
     machine.prepare(threads=1)
     device = torch.device("cpu")
     try:
-        checkpoint_dir.mkdir(parents=True, exist_ok=True)
+        options.check_folder("--checkpoint-dir", checkpoint_dir)
         dataset = data.load("mnist", data_dir)
-    except OSError as error:
-        print(f"train.py: --checkpoint-dir: takes a folder; {error}", file=sys.stderr)
-        sys.exit(2)
+    except options.UsageError as error:
+        options.fail(error)
     except data.DataError as error:
         sys.exit(f"train.py: {error}")
     for regime in REGIMES:
