@@ -34,7 +34,7 @@ from noise import WeightNoise, noisy_parameters, unit_noise
 from records import Record
 from schedule import lacking
 
-BATCH_SIZE = 250  # images at a time: large enough for full speed, small enough for the cache
+BATCH_SIZE = 500  # images at a time: large enough for full speed, small enough for the cache
 
 
 @torch.inference_mode()

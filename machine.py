@@ -83,15 +83,19 @@ def products_by_onednn() -> torch.library.Library:
         matrices = a.dim() == b.dim() == 2 and a.size(1) == b.size(0)
         return matrices and a.dtype == b.dtype == torch.float32 and a.numel() * b.size(1) > 2**18
 
+    def dense(a: Tensor) -> Tensor:
+        """oneDNN reads matrices with gaps in memory element by element: 500 times slower."""
+        return a if a.is_contiguous() or a.t().is_contiguous() else a.contiguous()
+
     def mm(a: Tensor, b: Tensor) -> Tensor:
         if is_large(a, b):
-            return product(a, b.t(), None, "none", [], "")
+            return product(dense(a), dense(b).t(), None, "none", [], "")
         return torch.mm(a, b, out=a.new_empty(0))  # this is not redirected
 
     def addmm(c: Tensor, a: Tensor, b: Tensor, *, beta=1, alpha=1) -> Tensor:
         is_bias = c.shape == b.shape[1:] and c.dtype == torch.float32 and beta == alpha == 1
         if is_bias and is_large(a, b):
-            return product(a, b.t(), c, "none", [], "")
+            return product(dense(a), dense(b).t(), c, "none", [], "")
         return torch.addmm(c, a, b, beta=beta, alpha=alpha, out=a.new_empty(0))
 
     library = torch.library.Library("aten", "IMPL")

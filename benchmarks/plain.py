@@ -30,7 +30,7 @@ def build(name: str) -> nn.Module:
     """Return the same architecture from PyTorch's own layers."""
     model = models.build(name)
     for module in model.modules():
-        if type(module) in (layers.Conv2d, layers.MaxPool2d):
+        if type(module) in (layers.Conv2d, layers.MaxPool2d, layers.MultiheadAttention):
             module.__class__ = type(module).__mro__[1]
     return model.to(memory_format=torch.contiguous_format)
 

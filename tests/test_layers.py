@@ -43,6 +43,25 @@ def test_convolutions_and_their_gradients_are_those_of_torch(bias):
             torch.testing.assert_close(a, b, msg=f"{size=} {kernel=} {stride=} {padding=}")
 
 
+@pytest.mark.parametrize("shape", [(1, 3, 1, 1), (2, 3, 1, 1), (4, 3, 2, 1), (7, 3, 1, 1)])
+@pytest.mark.parametrize("of_weight", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("of_input", [torch.contiguous_format, torch.channels_last])
+def test_the_order_in_memory_changes_nothing(shape, of_weight, of_input):
+    size, kernel, stride, padding = shape
+    plain, fast = pair(nn.Conv2d(4, 3, kernel, stride=stride, padding=padding))
+    fast.to(memory_format=of_weight)
+    x = torch.randn(2, 4, size, size, dtype=torch.float64)
+    got = outputs_and_gradients(fast, x.to(memory_format=of_input))
+    for a, b in zip(outputs_and_gradients(plain, x), got, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_activations_have_their_channels_innermost_after_a_grey_image():
+    image = torch.rand(2, 1, 28, 28).expand(-1, 3, -1, -1)
+    conv = layers.skip_dead_work(nn.Sequential(nn.Conv2d(3, 4, 3)))
+    assert conv(image).is_contiguous(memory_format=torch.channels_last)
+
+
 @pytest.mark.parametrize("options", [dict(groups=2), dict(dilation=2), dict(padding="same")])
 def test_unusual_convolutions_are_left_alone(options):
     plain, fast = pair(nn.Conv2d(4, 4, 3, **{"padding": 2, **options}))
@@ -109,6 +128,50 @@ def test_max_pooling_without_a_backward_pass_is_exact():
         assert torch.equal(plain(x), fast(x)), (size, kernel, stride, padding)
         needs_gradient = x.requires_grad_()
         assert torch.equal(plain(needs_gradient), fast(needs_gradient))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_attention_is_that_of_torch(training):
+    plain, fast = pair(nn.MultiheadAttention(8, 2, batch_first=True).train(training))
+    assert type(fast) is layers.MultiheadAttention
+    x = torch.randn(3, 5, 8, dtype=torch.float64)
+
+    def results(module: nn.Module) -> list[torch.Tensor]:
+        inputs = x.clone().requires_grad_()
+        y, weights = module(inputs, inputs, inputs, need_weights=False)
+        assert weights is None
+        return [y, *torch.autograd.grad((y**3).sum(), [inputs, *module.parameters()])]
+
+    for a, b in zip(results(plain), results(fast), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        (dict(), dict(need_weights=True)),
+        (dict(), dict(need_weights=False, attn_mask=torch.eye(5, dtype=torch.bool))),
+        (dict(batch_first=False), dict(need_weights=False)),
+        (dict(add_bias_kv=True), dict(need_weights=False)),
+        (dict(add_zero_attn=True), dict(need_weights=False)),
+        (dict(kdim=8, vdim=8), dict(need_weights=False)),
+        (dict(kdim=8, vdim=6), dict(need_weights=False)),
+    ],
+)
+def test_other_attention_is_left_alone(options, asked):
+    plain, fast = pair(nn.MultiheadAttention(8, 2, **{"batch_first": True, **options}))
+    x = torch.randn(5, 5, 8, dtype=torch.float64)
+    inputs = x, x, x[..., : options.get("vdim", 8)]
+    for a, b in zip(plain(*inputs, **asked), fast(*inputs, **asked), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_attention_between_two_sequences_is_left_alone():
+    plain, fast = pair(nn.MultiheadAttention(8, 2, batch_first=True))
+    x, other = torch.randn(2, 3, 5, 8, dtype=torch.float64)
+    torch.testing.assert_close(plain(x, other, other)[0], fast(x, other, other)[0])
+    long = torch.randn(1, 65, 8, dtype=torch.float64)
+    torch.testing.assert_close(plain(long, long, long)[0], fast(long, long, long)[0])
 
 
 def test_max_pooling_passes_nan_on():
