@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import config
 import models
@@ -150,6 +151,33 @@ def test_stopping_inside_an_epoch_and_going_on_gives_the_same_weights(name, afte
     model, again = train(run, shapes, CPU, state=states[-1])
     assert content_digest(model.state_dict()) == content_digest(final.state_dict())
     assert again == history
+
+
+WAITS = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "unique"}  # for the device
+
+
+@pytest.mark.parametrize("name", models.DEFAULT_ARCHITECTURES)
+def test_only_the_end_of_an_epoch_waits_for_the_device(name, shapes):
+    """On a GPU an operation with a result for Python lets it run dry: none within an epoch."""
+    calls: list[str] = []
+
+    class Spy(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            calls.append(function.overloadpacket.__name__)
+            return function(*args, **(kwargs or {}))
+
+    steps: list[int] = []  # the number of calls after each step
+
+    def stop() -> bool:
+        steps.append(len(calls))
+        return False
+
+    with Spy():
+        train(Run(name, "noisy", 0, replace(TINY, batch_size=32)), shapes, CPU, stop=stop)
+    assert len(steps) == 6 and "_fused_adamw_" in calls
+    for epoch in (steps[:3], steps[3:]):
+        assert not WAITS & set(calls[epoch[0] : epoch[-1]])
+    assert calls.count("_local_scalar_dense") == 2
 
 
 def test_it_learns(shapes):
