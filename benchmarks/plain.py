@@ -53,14 +53,14 @@ def remove_noise(added: list[tuple[Tensor, Tensor]]) -> None:
             parameter.sub_(noise)
 
 
-def steps(name: str, alpha: float, data_dir: Path) -> Iterator[int]:
+def steps(name: str, alpha: float, data_dir: Path, device: torch.device) -> Iterator[int]:
     """Train, and yield the number of images after each step."""
-    model = build(name).train()
+    model = build(name).to(device).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     while True:
         for x, y in make_loader(data_dir, train=True):
             added = add_noise(model, alpha) if alpha else []
-            loss = F.cross_entropy(model(x), y)
+            loss = F.cross_entropy(model(x.to(device)), y.to(device))
             optimizer.zero_grad()
             loss.backward()
             remove_noise(added)
@@ -68,13 +68,13 @@ def steps(name: str, alpha: float, data_dir: Path) -> Iterator[int]:
             yield len(y)
 
 
-def passes(name: str, data_dir: Path) -> Iterator[int]:
+def passes(name: str, data_dir: Path, device: torch.device) -> Iterator[int]:
     """Measure the accuracy under noise, and yield the number of images after each batch."""
-    model = build(name).eval()
+    model = build(name).to(device).eval()
     while True:
         added, correct = add_noise(model, 0.1), 0
         for x, y in make_loader(data_dir, train=False):
             with torch.no_grad():
-                correct += (model(x).argmax(1) == y).sum().item()
+                correct += (model(x.to(device)).argmax(1) == y.to(device)).sum().item()
             yield len(y)
         remove_noise(added)

@@ -1,5 +1,7 @@
 """Measure the shipped path beside the plain way: `python benchmarks/run.py [--quick]`.
 
+`--device cuda` does it on a GPU, with as many workers side by side as its memory carries.
+
 Plain is `benchmarks/plain.py`: one process on all cores. Ours is the shipped path with its
 defaults: as many single-threaded workers as cores, each on its own run. The two sides take turns
 for a few seconds each, so that drift of the machine cancels; the table shows medians of their
@@ -43,7 +45,7 @@ from workload import BACKWARD, flops  # noqa: E402
 KINDS = ("clean step", "noisy step", "sweep pass")
 PLAIN_EPOCHS = 10
 SEEDS = 3
-SMALL = "mlp --regimes clean --epochs 1 --train-size 12800 --device cpu"
+SMALL = "mlp --regimes clean --epochs 1 --train-size 12800"
 
 
 def small(seeds: int = 1, draws: int = 4, strengths: int = 1, workers: int = 1) -> str:
@@ -61,35 +63,43 @@ GROWTH = {  # of the time, as one of them grows
 }
 
 
-def our_steps(name: str, alpha: float, data_dir: Path) -> Iterator[int]:
+def our_steps(name: str, alpha: float, data_dir: Path, device: torch.device) -> Iterator[int]:
     """Train as `train.train` does, and yield the number of images after each step."""
     dataset = data.load("mnist", data_dir)
+    images, labels = dataset.train_images.to(device), dataset.train_labels.to(device)
     run = Run(name, "noisy", 0, Recipe(alpha_train=alpha))
-    model = initial_model(run).train()
+    model = initial_model(run).to(device).train()
     noise = WeightNoise(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
-    order, stream = torch.Generator().manual_seed(0), torch.Generator().manual_seed(1)
+    order, stream = torch.Generator().manual_seed(0), torch.Generator(device).manual_seed(1)
     while True:
-        for x, y in data.batches(dataset.train_images, dataset.train_labels, 128, order):
+        for x, y in data.batches(images, labels, 128, order):
             train_step(model, noise, alpha, stream, optimizer, x, y)
             yield len(y)
 
 
-def our_passes(name: str, data_dir: Path) -> Iterator[int]:
+def our_passes(name: str, data_dir: Path, device: torch.device) -> Iterator[int]:
     """Measure as `evaluate.sweep` does (α after α of a draw), and yield the images of a batch."""
     dataset = data.load("mnist", data_dir)
-    model = initial_model(Run(name, "clean", 0)).eval()
+    images, labels = dataset.test_images.to(device), dataset.test_labels.to(device)
+    model = initial_model(Run(name, "clean", 0)).to(device).eval()
     noise, draw = WeightNoise(model), 0
     while True:
         unit, draw = unit_noise(noisy_parameters(model), 0, 0, draw), draw + 1
         for alpha in (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0):
             with noise(alpha, unit=unit), torch.inference_mode():
-                for x, y in data.batches(dataset.test_images, dataset.test_labels, BATCH_SIZE):
+                for x, y in data.batches(images, labels, BATCH_SIZE):
                     (model(x).double().argmax(1) == y).sum()
                     yield len(y)
 
 
-def serve(connection, ours: bool, threads: int, data_dir: Path) -> None:
+def wait_for(device: torch.device) -> None:
+    """Wait until a GPU has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def serve(connection, ours: bool, threads: int, data_dir: Path, device: torch.device) -> None:
     """Be one side: for each (name, kind, seconds) asked, work and answer images per second.
 
     Beside it goes the most memory that this process has had so far, in MiB.
@@ -105,24 +115,27 @@ def serve(connection, ours: bool, threads: int, data_dir: Path) -> None:
             steps, passes = (our_steps, our_passes) if ours else (plain.steps, plain.passes)
             alpha = {"clean step": 0.0, "noisy step": 0.7}.get(kind)
             work.clear()  # one model at a time, as in a run
-            made = passes(name, data_dir) if alpha is None else steps(name, alpha, data_dir)
+            where = data_dir, device
+            made = passes(name, *where) if alpha is None else steps(name, alpha, *where)
             work[name, kind] = made
             next(made)  # the first step pays for what is set up once
+            wait_for(device)
         images, began = 0, time.perf_counter()
         while time.perf_counter() - began < seconds:
             images += next(work[name, kind])
+        wait_for(device)
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         connection.send((images / (time.perf_counter() - began), memory))
 
 
-def matmul_rate(size: int = 2048) -> float:
-    """Return the float32 matrix-product rate of all cores, in operations per second.
+def matmul_rate(device: torch.device, size: int = 2048) -> float:
+    """Return the float32 matrix-product rate of the device (all cores), in operations per second.
 
     By the faster of the libraries that PyTorch has for it: MKL, and oneDNN, whose products are the
     1×1 convolutions. On processors that are not Intel's, MKL may use half of their vector width.
     """
     torch.set_num_threads(machine.cores())
-    a, b = torch.randn(size, size), torch.randn(size, size)
+    a, b = torch.randn(2, size, size, device=device)
     image = a.view(1, size, 1, size).permute(0, 3, 1, 2)  # (size, size) -> (1, size, size, 1)
     kernels = b.view(size, size, 1, 1)
     times = []
@@ -130,24 +143,28 @@ def matmul_rate(size: int = 2048) -> float:
         for _ in range(8):
             began = time.perf_counter()
             product()
+            wait_for(device)
             times.append(time.perf_counter() - began)
     return 2 * size**3 / min(times)
 
 
-def compare(name: str, turns: int, seconds: float, peak: float, data_dir: Path) -> list[dict]:
+def compare(
+    name: str, turns: int, seconds: float, peak: float, data_dir: Path, device: torch.device
+) -> list[dict]:
     """Return a row for each kind of work on one architecture, by fresh processes."""
     context = multiprocessing.get_context("spawn")
     processes = []
 
     def start(ours: bool, threads: int):
         mine, theirs = context.Pipe()
-        arguments = (theirs, ours, threads, data_dir)
+        arguments = (theirs, ours, threads, data_dir, device)
         processes.append(context.Process(target=serve, args=arguments, daemon=True))
         processes[-1].start()
         return mine
 
     cores = machine.cores()
-    sides = {"plain": [start(False, cores)], "ours": [start(True, 1) for _ in range(cores)]}
+    workers = machine.default_workers(device, threads=1, runs=cores)
+    sides = {"plain": [start(False, cores)], "ours": [start(True, 1) for _ in range(workers)]}
 
     def turn(side: str, kind: str) -> tuple[float, float]:
         for connection in sides[side]:
@@ -197,7 +214,7 @@ def whole(rows: list[dict], side: str, epochs: int) -> float:
     return sum(count[row["work"]] / row[f"{side}_images_per_s"] for row in rows) / 60
 
 
-def growth(data_dir: Path) -> dict[str, dict[int, float]]:
+def growth(data_dir: Path, device: torch.device) -> dict[str, dict[int, float]]:
     """Return the seconds of small experiments, start to finish, in which one thing grows."""
     found: dict[str, dict[int, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -206,7 +223,7 @@ def growth(data_dir: Path) -> dict[str, dict[int, float]]:
                 home = Path(folder, f"{len(found)}-{n}")
                 line = [sys.executable, "run_experiments.py", *words.split()]
                 line += ["--data-dir", data_dir, "--checkpoint-dir", home / "ckpt"]
-                line += ["--results-dir", home / "results"]
+                line += ["--results-dir", home / "results", "--device", device]
                 began = time.perf_counter()
                 subprocess.run(map(str, line), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
                 found.setdefault(what, {})[n] = round(time.perf_counter() - began, 1)
@@ -217,6 +234,7 @@ def growth(data_dir: Path) -> dict[str, dict[int, float]]:
 def main(
     architectures: tuple[str, ...] = DEFAULT_ARCHITECTURES,
     quick: bool = False,
+    device: str = "cpu",
     data_dir: Path = ROOT / "data",
     out: Path = ROOT / "benchmarks" / "results.json",
 ) -> None:
@@ -225,16 +243,18 @@ def main(
     Args:
         architectures: what to measure.
         quick: shorter turns, for under three minutes in all.
+        device: where to compute: cpu, cuda or cuda:N.
         data_dir: folder of the dataset files.
         out: where to write the results.
     """
-    data_dir = data_dir.resolve()
+    data_dir, where = data_dir.resolve(), torch.device(device)
     data.load("mnist", data_dir)
     turns, seconds = (3, 1.0) if quick else (5, 2.0)
-    peak = matmul_rate()
+    peak = matmul_rate(where)
     print(f"matrix products: {peak / 1e9:.0f} GFLOP/s; images/s of plain and of ours; their ratio:")
     print("median, min, max; ours as a fraction of the matrix products; peak MiB of a worker")
-    rows = [r for name in architectures for r in compare(name, turns, seconds, peak, data_dir)]
+    given = turns, seconds, peak, data_dir, where
+    rows = [row for name in architectures for row in compare(name, *given)]
     minutes = {}
     for names in (architectures, tuple(n for n in architectures if n != "vit")):
         part, epochs = [row for row in rows if row["architecture"] in names], Recipe().epochs
@@ -249,10 +269,10 @@ def main(
         "turns": turns,
         "seconds": seconds,
         "matmul_gflops": round(peak / 1e9, 1),
-        "machine": machine.provenance(torch.device("cpu"), 1),
+        "machine": machine.provenance(where, 1),
         "rows": rows,
         "whole_minutes": minutes,
-        "growth_seconds": {} if quick else growth(data_dir),
+        "growth_seconds": {} if quick else growth(data_dir, where),
     }
     out.write_text(json.dumps(body, indent=1, ensure_ascii=False) + "\n")
 

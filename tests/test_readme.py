@@ -105,10 +105,10 @@ def make_cost(body: dict) -> str:
     ours = {name: s for name, s in body["spent"].items() if name != "stub runs"}
     hours, tasks = body["real_seconds"] / 3600, body["tasks"]
     return (
-        f"{body['runs']:,} runs like those of the reference would take {hours:.0f} core-hours: "
+        f"{body['runs']:,} runs like the 24 above would take {hours:.0f} core-hours: "
         f"{hours / tasks:.1f} h on {tasks} cores. Planning, recording, checkpoints, processes and "
         f"reporting add {sum(ours.values()) / body['real_seconds']:.1%} to that "
-        "(`python benchmarks/scale.py`, with training exchanged for a stub of 10 ms; "
+        "(`python benchmarks/scale.py --real results`, with training exchanged for a stub of 10 ms; "
         "[its output](benchmarks/scale.json))."
     )
 
