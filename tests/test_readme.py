@@ -108,8 +108,8 @@ def make_cost(body: dict) -> str:
         f"{body['runs']:,} runs like the 24 above would take {hours:.0f} core-hours: "
         f"{hours / tasks:.1f} h on {tasks} cores. Planning, recording, checkpoints, processes and "
         f"reporting add {sum(ours.values()) / body['real_seconds']:.1%} to that "
-        "(`python benchmarks/scale.py --real results`, with training exchanged for a stub of 10 ms; "
-        "[its output](benchmarks/scale.json))."
+        "(`python benchmarks/scale.py --real results`, with training exchanged for a stub of 10 "
+        "ms; [its output](benchmarks/scale.json))."
     )
 
 
