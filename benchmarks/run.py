@@ -4,7 +4,7 @@
 
 Plain is `benchmarks/plain.py`: one process on all cores. Ours is the shipped path with its
 defaults: as many single-threaded workers as cores, each on its own run. The two sides take turns
-for a few seconds each, so that drift of the machine cancels; the table shows medians of their
+for a second each, so that drift of the machine cancels; the table shows medians of their
 throughputs and of the ratio turn by turn, with the smallest and largest. Operations are counted by
 PyTorch's `FlopCounterMode` on the shipped model (a training step counts three forward passes), and
 given as a fraction of the float32 matrix-product rate measured here on all cores.
@@ -242,14 +242,14 @@ def main(
 
     Args:
         architectures: what to measure.
-        quick: shorter turns, for under three minutes in all.
+        quick: fewer turns, for under three minutes in all.
         device: where to compute: cpu, cuda or cuda:N.
         data_dir: folder of the dataset files.
         out: where to write the results.
     """
     data_dir, where = data_dir.resolve(), torch.device(device)
     data.load("mnist", data_dir)
-    turns, seconds = (3, 1.0) if quick else (5, 2.0)
+    turns, seconds = (3 if quick else 11), 1.0
     peak = matmul_rate(where)
     print(f"matrix products: {peak / 1e9:.0f} GFLOP/s; images/s of plain and of ours; their ratio:")
     print("median, min, max; ours as a fraction of the matrix products; peak MiB of a worker")
