@@ -3,15 +3,18 @@
 Savings, exact up to the rounding of reordered sums:
 
 * Grey images stored as three equal channels come as an expanded view (stride 0 in the channel
-  dimension). Σ_c W_c x = (Σ_c W_c) x, so the first layer needs one channel, not three.
+  dimension). Σ_c W_c x = (Σ_c W_c) x, so the first layer needs one channel, not three. (So the
+  gradient of such a view arrives in its first channel, and is right once it is the image's.)
 * A kernel larger than its feature map has taps that only ever multiply padding. ResNet-18 on
   28×28 images reaches 1×1 maps, where 8 of 9 taps of every 3×3 kernel are dead.
 * A 3×3 convolution of 2×2 maps multiplies padding in 20 of its 36 products. Few output positions
   are better taken one by one, each as one product of matrices over the taps on the input there.
-* On a CPU, pooling, batch norm and most convolutions are faster with the channels innermost in
-  memory (`channels_last`). The first convolution sees to that, and the others follow.
 * Max pooling keeps the position of each maximum for the backward pass; without one, a maximum of
-  shifted views gives the same values in less than half the time on a CPU.
+  shifted views gives the same values of disjoint windows in less time on a CPU.
+* Attention copies its projections several times over; short sequences need it once.
+
+On a CPU, pooling, batch norm and most convolutions are faster with the channels innermost in memory
+(`channels_last`). The convolution that a grey view meets begins with that, and the others follow.
 """
 
 import functools
@@ -53,24 +56,32 @@ def live_taps(size: int, kernel: int, stride: int, padding: int) -> tuple[int, i
     return first, last, padding - first, reach - (size - 1)
 
 
+FEW = 4  # output positions: 16 products already take longer than one convolution
+
+
 class Conv2d(nn.Conv2d):
     """`nn.Conv2d` without the multiplications by padding and by repeated channels."""
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight
-        if equal_channels(x) and self.groups == 1:
-            x = x[:, :1] if x.is_cuda else x[:, 0, :, :, None].permute(0, 3, 1, 2)  # channels_last
+        on_cpu = x.device.type == "cpu"
+        if equal_channels(x) and x.size(1) == self.in_channels and self.groups == 1:
+            x = x[:, 0, :, :, None].permute(0, 3, 1, 2) if on_cpu else x[:, :1]  # -> channels_last
             weight = weight.sum(1, keepdim=True)  # (O, C, k, k) -> (O, 1, k, k)
         if (
-            isinstance(self.padding, str)
+            x.dim() != 4
+            or isinstance(self.padding, str)
             or self.padding_mode != "zeros"
             or set(self.dilation) > {1}
         ):
             return self._conv_forward(x, weight, self.bias)
         axes = list(zip(x.shape[2:], self.kernel_size, self.stride, self.padding, strict=True))
+        rows, columns = (outputs(*axis) for axis in axes)
+        if rows < 1 or columns < 1:
+            return self._conv_forward(x, weight, self.bias)  # raises
         (top, bottom, *pad_h), (left, right, *pad_w) = (live_taps(*axis) for axis in axes)
         live = weight[:, :, top : bottom + 1, left : right + 1]
-        if math.prod(outputs(*axis) for axis in axes) <= 4 and self.groups == 1 and not x.is_cuda:
+        if rows * columns <= FEW and self.groups == 1 and on_cpu:
             return by_output(x, live, self.bias, axes)
         if live.shape == weight.shape or any(a != b or a < 0 for a, b in (pad_h, pad_w)):
             return self._conv_forward(x, weight, self.bias)
@@ -104,24 +115,25 @@ def by_output(x: Tensor, live: Tensor, bias: Tensor | None, axes: Sequence[Axis]
 
 def overlaps(size: int, kernel: int, stride: int, padding: int) -> list[tuple[slice, slice]]:
     """Find for each output of a 1-D convolution the input that it reads, and by which live taps."""
-    first, last, *_ = live_taps(size, kernel, stride, padding)
+    first, *_ = live_taps(size, kernel, stride, padding)
     found = []
     for o in range(outputs(size, kernel, stride, padding)):
-        start = o * stride - padding
-        low = max(first, -start)
-        stop = max(low, min(last + 1, size - start))
+        start = o * stride - padding  # of the kernel, in the input
+        low = max(0, -start)
+        stop = max(low, min(kernel, size - start))
         found.append((slice(start + low, start + stop), slice(low - first, stop - first)))
     return found
 
 
 class MaxPool2d(nn.MaxPool2d):
-    """`nn.MaxPool2d` that looks for no positions where no backward pass needs them."""
+    """`nn.MaxPool2d` that, of disjoint windows, looks for no positions that nobody needs."""
 
     def forward(self, x: Tensor) -> Tensor:
         k = self.kernel_size
         disjoint = isinstance(k, int) and (self.stride, self.padding, self.dilation) == (k, 0, 1)
         plain = disjoint and not self.ceil_mode and not self.return_indices
-        if x.is_cuda or not plain or (torch.is_grad_enabled() and x.requires_grad):
+        plain = plain and x.dim() == 4 and 1 < k <= min(x.shape[-2:]) and x.device.type == "cpu"
+        if not plain or (torch.is_grad_enabled() and x.requires_grad):
             return super().forward(x)
         rows, columns = (n // k * k for n in x.shape[-2:])
         x = _maximum([x[..., i:rows:k, :] for i in range(k)])
@@ -146,14 +158,14 @@ class MultiheadAttention(nn.MultiheadAttention):
     """`nn.MultiheadAttention` with fewer copies for plain self-attention in short sequences."""
 
     def forward(
-        self, query: Tensor, key: Tensor, value: Tensor, **options
+        self, query: Tensor, key: Tensor, value: Tensor, *options, **named
     ) -> tuple[Tensor, Tensor | None]:
         plain = self.batch_first and self.in_proj_weight is not None and self.bias_k is None
         plain = plain and not self.add_zero_attn and not (self.dropout and self.training)
-        short = query.dim() == 3 and query.size(1) <= 64  # its N×N weights are small
-        asked = query is key is value and options == {"need_weights": False}
-        if query.is_cuda or not (plain and short and asked):
-            return super().forward(query, key, value, **options)
+        plain = plain and query.device.type == "cpu" and not query.is_nested and query.dim() == 3
+        asked = query is key is value and not options and named == {"need_weights": False}
+        if not (plain and asked) or query.size(1) > 64:  # a long one's N×N weights are large
+            return super().forward(query, key, value, *options, **named)
         x = F.linear(query, self.in_proj_weight, self.in_proj_bias)  # (B, N, E) -> (B, N, 3·E)
         x = x.unflatten(-1, (3, self.num_heads, self.head_dim)).permute(2, 0, 3, 1, 4)
         q, k, v = x.flatten(1, 2).unbind()  # (3, B, h, N, d) -> 3 × (B·h, N, d)
@@ -163,7 +175,10 @@ class MultiheadAttention(nn.MultiheadAttention):
 
 
 def skip_dead_work(model: nn.Module) -> nn.Module:
-    """Give `model` the layers above in place of torch's; parameters and results stay the same."""
+    """Give `model` the layers above in place of torch's; parameters and results stay the same.
+
+    The order of activations in memory may differ: flatten or reshape them, `view` may refuse.
+    """
     faster = {
         nn.Conv2d: Conv2d,
         nn.MaxPool2d: MaxPool2d,

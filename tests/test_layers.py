@@ -62,11 +62,58 @@ def test_activations_have_their_channels_innermost_after_a_grey_image():
     assert conv(image).is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("options", [dict(groups=2), dict(dilation=2), dict(padding="same")])
-def test_unusual_convolutions_are_left_alone(options):
-    plain, fast = pair(nn.Conv2d(4, 4, 3, **{"padding": 2, **options}))
-    x = torch.randn(2, 4, 5, 5, dtype=torch.float64)
+@pytest.mark.parametrize("size", [2, 5])
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(groups=2),
+        dict(dilation=2, padding=2),
+        dict(padding="same"),
+        dict(padding_mode="circular"),
+    ],
+)
+def test_unusual_convolutions_are_left_alone(options, size):
+    plain, fast = pair(nn.Conv2d(4, 4, 3, **{"padding": size // 2, **options}))
+    x = torch.randn(2, 4, size, size, dtype=torch.float64)
     torch.testing.assert_close(plain(x), fast(x))
+    torch.testing.assert_close(plain(x[0]), fast(x[0]))  # one image, without a batch
+
+
+@pytest.mark.parametrize("size", [(3, 2), (1, 4), (6, 5)])
+def test_the_two_axes_of_a_convolution_may_differ(size):
+    plain, fast = pair(nn.Conv2d(2, 3, (3, 5), stride=(2, 1), padding=(1, 2)))
+    x = torch.randn(2, 2, *size, dtype=torch.float64)
+    for a, b in zip(outputs_and_gradients(plain, x), outputs_and_gradients(fast, x), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "channels", "said"),
+    [
+        (nn.Conv2d(3, 4, 3), (2, 3, 1, 1), 3, "Kernel size"),
+        (nn.Conv2d(3, 4, 3), (2, 1, 8, 8), 5, "channels"),  # grey, but five of them
+        (nn.Conv2d(3, 4, 3, padding=1), (2, 5, 2, 2), 5, ""),
+        (nn.MaxPool2d(4), (1, 1, 3, 3), 1, "too small"),
+    ],
+)
+def test_what_torch_refuses_is_refused(module, shape, channels, said):
+    x = torch.randn(shape, dtype=torch.float64).expand(-1, channels, -1, -1)
+    for either in pair(module):
+        with pytest.raises(RuntimeError, match=said):
+            either(x)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_second_derivatives_of_convolutions_are_those_of_torch(size):
+    def second(module: nn.Module) -> list[torch.Tensor]:
+        y = module(x).pow(3).sum()
+        gradients = torch.autograd.grad(y, list(module.parameters()), create_graph=True)
+        return torch.autograd.grad(sum(g.square().sum() for g in gradients), module.parameters())
+
+    plain, fast = pair(nn.Conv2d(2, 3, 3, padding=1))
+    x = torch.randn(2, 2, size, size, dtype=torch.float64)
+    for a, b in zip(second(plain), second(fast), strict=True):
+        torch.testing.assert_close(a, b)
 
 
 @pytest.mark.parametrize(
@@ -131,8 +178,9 @@ def test_max_pooling_without_a_backward_pass_is_exact():
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_attention_is_that_of_torch(training):
-    plain, fast = pair(nn.MultiheadAttention(8, 2, batch_first=True).train(training))
+@pytest.mark.parametrize("bias", [True, False])
+def test_attention_is_that_of_torch(training, bias):
+    plain, fast = pair(nn.MultiheadAttention(8, 2, batch_first=True, bias=bias).train(training))
     assert type(fast) is layers.MultiheadAttention
     x = torch.randn(3, 5, 8, dtype=torch.float64)
 
@@ -150,6 +198,8 @@ def test_attention_is_that_of_torch(training):
     ("options", "asked"),
     [
         (dict(), dict(need_weights=True)),
+        (dict(dropout=0.5), dict(need_weights=False)),
+        (dict(), dict(need_weights=False, key_padding_mask=torch.eye(5, dtype=torch.bool))),
         (dict(), dict(need_weights=False, attn_mask=torch.eye(5, dtype=torch.bool))),
         (dict(batch_first=False), dict(need_weights=False)),
         (dict(add_bias_kv=True), dict(need_weights=False)),
@@ -161,9 +211,19 @@ def test_attention_is_that_of_torch(training):
 def test_other_attention_is_left_alone(options, asked):
     plain, fast = pair(nn.MultiheadAttention(8, 2, **{"batch_first": True, **options}))
     x = torch.randn(5, 5, 8, dtype=torch.float64)
-    inputs = x, x, x[..., : options.get("vdim", 8)]
-    for a, b in zip(plain(*inputs, **asked), fast(*inputs, **asked), strict=True):
+    inputs = x, x, x if options.get("vdim", 8) == 8 else x[..., :6]
+    results = []
+    for module in (plain, fast):
+        torch.manual_seed(0)  # of dropout
+        results.append(module(*inputs, **asked))
+    for a, b in zip(*results, strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_attention_takes_its_options_in_order():
+    plain, fast = pair(nn.MultiheadAttention(8, 2, batch_first=True))
+    x, mask = torch.randn(3, 5, 8, dtype=torch.float64), torch.zeros(3, 5, dtype=torch.bool)
+    torch.testing.assert_close(plain(x, x, x, mask, False)[0], fast(x, x, x, mask, False)[0])
 
 
 def test_attention_between_two_sequences_is_left_alone():

@@ -61,16 +61,24 @@ def exact(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize(("m", "k", "n"), [(128, 300, 100), (2000, 64, 64), (3, 4, 5), (0, 4, 5)])
 @pytest.mark.parametrize("transposed", [(), ("a",), ("b",), ("a", "b")])
-@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize("gaps", ["", "rows", "elements"])
 def test_products_by_onednn_differ_in_rounding_only(m, k, n, transposed, gaps, onednn):
     a, b, c = torch.randn(m, k), torch.randn(k, n), torch.randn(n)
     a = a.t().contiguous().t() if "a" in transposed else a
     b = b.t().contiguous().t() if "b" in transposed else b
-    if gaps:  # in memory, between the elements
+    if gaps == "rows":  # in memory, after each row
+        a, b = (torch.cat([t, t], 1)[:, : t.size(1)] for t in (a, b))
+    if gaps == "elements":
         a, b = (torch.stack([t, t], -1)[..., 0] for t in (a, b))
     torch.testing.assert_close(a @ b, exact(a, b), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(torch.addmm(c, a, b), exact(a, b) + c, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(F.linear(a, b.t(), c), exact(a, b) + c, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("bias", [torch.randn(200)[::2], torch.randn(1).expand(100)])
+def test_products_by_onednn_add_a_bias_however_it_lies_in_memory(bias, onednn):
+    a, b = torch.randn(300, 200), torch.randn(200, 100)
+    torch.testing.assert_close(torch.addmm(bias, a, b), exact(a, b) + bias, rtol=1e-4, atol=1e-4)
 
 
 def test_large_products_are_onednns(onednn):
