@@ -92,7 +92,7 @@ def test_the_two_axes_of_a_convolution_may_differ(size):
     [
         (nn.Conv2d(3, 4, 3), (2, 3, 1, 1), 3, "Kernel size"),
         (nn.Conv2d(3, 4, 3), (2, 1, 8, 8), 5, "channels"),  # grey, but five of them
-        (nn.Conv2d(3, 4, 3, padding=1), (2, 5, 2, 2), 5, ""),
+        (nn.Conv2d(3, 4, 3, padding=1), (2, 5, 2, 2), 5, None),
         (nn.MaxPool2d(4), (1, 1, 3, 3), 1, "too small"),
     ],
 )
