@@ -11,7 +11,7 @@ Savings, exact up to the rounding of reordered sums:
   are better taken one by one, each as one product of matrices over the taps on the input there.
 * Max pooling keeps the position of each maximum for the backward pass; without one, a maximum of
   shifted views gives the same values of disjoint windows in less time on a CPU.
-* Attention copies its projections several times over; short sequences need it once.
+* Torch's attention copies its projections several times over. One copy is enough.
 
 On a CPU, pooling, batch norm and most convolutions are faster with the channels innermost in memory
 (`channels_last`). The convolution that a grey view meets begins with that, and the others follow.
@@ -174,18 +174,20 @@ class MultiheadAttention(nn.MultiheadAttention):
         return self.out_proj(y.transpose(1, 2).flatten(2)), None  # -> (B, N, E)
 
 
+FASTER = {
+    nn.Conv2d: Conv2d,
+    nn.MaxPool2d: MaxPool2d,
+    nn.MultiheadAttention: MultiheadAttention,
+}
+
+
 def skip_dead_work(model: nn.Module) -> nn.Module:
     """Give `model` the layers above in place of torch's; parameters and results stay the same.
 
     The order of activations in memory may differ: flatten or reshape them, `view` may refuse.
     """
-    faster = {
-        nn.Conv2d: Conv2d,
-        nn.MaxPool2d: MaxPool2d,
-        nn.MultiheadAttention: MultiheadAttention,
-    }
     for module in model.modules():
-        module.__class__ = faster.get(type(module), type(module))
+        module.__class__ = FASTER.get(type(module), type(module))
     return model
 
 

@@ -42,6 +42,7 @@ def cnn() -> nn.Module:
         nn.ReLU(),
         nn.Linear(128, CLASSES),
     )
+    # Training noise is drawn in the order of memory: another order would be another noisy run.
     return skip_dead_work(net).to(memory_format=torch.channels_last)
 
 

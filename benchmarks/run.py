@@ -34,6 +34,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import data  # noqa: E402
 import machine  # noqa: E402
+import options  # noqa: E402
 import plain  # noqa: E402
 from config import Recipe, Run, Sweep  # noqa: E402
 from evaluate import BATCH_SIZE  # noqa: E402
@@ -86,7 +87,7 @@ def our_passes(name: str, data_dir: Path, device: torch.device) -> Iterator[int]
     noise, draw = WeightNoise(model), 0
     while True:
         unit, draw = unit_noise(noisy_parameters(model), 0, 0, draw), draw + 1
-        for alpha in (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0):
+        for alpha in Sweep().alphas[1:]:  # without α = 0
             with noise(alpha, unit=unit), torch.inference_mode():
                 for x, y in data.batches(images, labels, BATCH_SIZE):
                     (model(x).double().argmax(1) == y).sum()
@@ -243,17 +244,21 @@ def main(
     Args:
         architectures: what to measure.
         quick: fewer turns, for under three minutes in all.
-        device: where to compute: cpu, cuda or cuda:N.
+        device: where to compute: cpu, cuda, cuda:N or auto.
         data_dir: folder of the dataset files.
         out: where to write the results.
     """
-    data_dir, where = data_dir.resolve(), torch.device(device)
+    try:
+        chosen = options.choose_device(device)
+    except options.UsageError as error:
+        options.fail(error)
+    data_dir = data_dir.resolve()
     data.load("mnist", data_dir)
     turns, seconds = (3 if quick else 11), 1.0
-    peak = matmul_rate(where)
+    peak = matmul_rate(chosen)
     print(f"matrix products: {peak / 1e9:.0f} GFLOP/s; images/s of plain and of ours; their ratio:")
     print("median, min, max; ours as a fraction of the matrix products; peak MiB of a worker")
-    given = turns, seconds, peak, data_dir, where
+    given = turns, seconds, peak, data_dir, chosen
     rows = [row for name in architectures for row in compare(name, *given)]
     minutes = {}
     for names in (architectures, tuple(n for n in architectures if n != "vit")):
@@ -269,10 +274,10 @@ def main(
         "turns": turns,
         "seconds": seconds,
         "matmul_gflops": round(peak / 1e9, 1),
-        "machine": machine.provenance(where, 1),
+        "machine": machine.provenance(chosen, 1),
         "rows": rows,
         "whole_minutes": minutes,
-        "growth_seconds": {} if quick else growth(data_dir, where),
+        "growth_seconds": {} if quick else growth(data_dir, chosen),
     }
     out.write_text(json.dumps(body, indent=1, ensure_ascii=False) + "\n")
 
