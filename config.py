@@ -8,7 +8,9 @@ device and hardware are provenance: they are recorded, and are not part of the i
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from typing import NamedTuple
 
 RECIPE_VERSION = 1
 """Raise by one whenever code that shapes trained weights changes: models, data order, noise,
@@ -23,18 +25,40 @@ PROBE_IMAGES = 1024
 """The first training images, on which the curvature is predicted and measured."""
 
 
+class Shape(NamedTuple):
+    """What a model takes and gives: images (B, C, H, W), float32 in [0, 1], and logits (B, K)."""
+
+    channels: int = 3
+    height: int = 28
+    width: int = 28
+    classes: int = 10
+
+
 @dataclass(frozen=True)
 class Regime:
-    """How a model is trained. Data, and where a method needs it, a training step of its own."""
+    """How a model is trained: a name for a method with its parameters."""
 
-    noise: float
+    method: str
+    """Name in `methods.METHODS`."""
+    noise: float = 0.0
     """Training-noise strength in units of the recipe's `alpha_train`; 0 trains without noise."""
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    """The method's own. They have no defaults in the method, so that all are in the identity."""
+
+    def __post_init__(self):
+        if self.method == "plain" and self.noise:
+            raise ValueError("method 'plain' trains without noise; 'injection' trains with it")
 
 
 REGIMES: dict[str, Regime] = {
-    "clean": Regime(noise=0.0),
-    "noisy": Regime(noise=1.0),
+    "clean": Regime("plain"),
+    "noisy": Regime("injection", noise=1.0),
 }
+DEFAULT_REGIMES = ("clean", "noisy")
+"""What is trained when nothing is asked for, whatever else is registered."""
+
+FIRST_METHODS = ({"name": "plain"}, {"name": "injection"})
+"""Methods that an identity does not name: it had no word for them yet, and `alpha_train` tells."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +105,31 @@ class Sweep:
     antithetic: bool = False
     """Measure −ε beside each +ε, which splits the loss into its linear and its curvature term, and
     predict the latter from the Hessian on the first training images."""
+    noise: tuple[str, ...] = field(default=(), metadata={"introduced": ()})
+    """Noise families beside the Gaussian one, which is always measured: a name, or a name with its
+    strengths, such as `NAME:0.1,0.5`. A plan holds each with its strengths."""
+
+    @property
+    def families(self) -> dict[str, tuple[float, ...]]:
+        """The further families that are asked for, each with its strengths."""
+        named = (text.partition(":") for text in self.noise)
+        return {name: tuple(map(float, listed.split(","))) for name, _, listed in named}
+
+    def of_family(self, name: str, draws: int | None, signed: bool) -> "Sweep":
+        """Return the sweep of one further family: its strengths stand in `alphas`.
+
+        Args:
+            name: one of `families`.
+            draws: how many different ones it has; None for any number.
+            signed: whether −z means something for it.
+        """
+        once = {} if draws is None else {"draws": draws, "precision": 0.0}
+        sweep = replace(self, alphas=self.families[name], noise=(), **once)
+        return replace(sweep, antithetic=self.antithetic and signed)
+
+    def settings_of(self, name: str) -> dict[str, int | str]:
+        """Return the `settings` of one further family."""
+        return {**self.settings, "noise": name}
 
     @property
     def settings(self) -> dict[str, int]:
@@ -135,6 +184,12 @@ class Run:
     recipe: Recipe = field(default_factory=Recipe)
 
     @property
+    def method(self) -> dict:
+        """Name and parameters of this run's training method."""
+        regime = REGIMES[self.regime]
+        return {"name": regime.method, **regime.parameters}
+
+    @property
     def alpha_train(self) -> float:
         """Training-noise strength of this run."""
         return REGIMES[self.regime].noise * self.recipe.alpha_train
@@ -145,13 +200,15 @@ class Run:
 
         A clean run does not depend on the noisy regime's strength: its own (0) stands there.
         """
-        recipe = asdict(replace(self.recipe, alpha_train=self.alpha_train))
+        recipe = written(replace(self.recipe, alpha_train=self.alpha_train))
+        named = {} if self.method in FIRST_METHODS else {"method": self.method}
         return {
             "architecture": self.architecture,
             "regime": self.regime,
             "seed": self.seed,
             "recipe": recipe,
             "recipe_version": RECIPE_VERSION,
+            **named,
         }
 
     @classmethod
@@ -162,7 +219,7 @@ class Run:
             ValueError: if it is not an identity of this version of the program.
         """
         try:
-            recipe = Recipe(**identity["recipe"])
+            recipe = Recipe(**{**introduced(Recipe), **identity["recipe"]})
             run = cls(identity["architecture"], identity["regime"], identity["seed"], recipe)
             same = run.identity == identity
         except (KeyError, TypeError) as error:
@@ -189,6 +246,22 @@ class Run:
         because `torch.manual_seed` ignores the others on a CPU.
         """
         return int(digest([self.architecture, self.seed, stream])[:8], 16)
+
+
+def introduced(kind: type) -> dict:
+    """Return the fields that a dataclass was given later, with the values they began with.
+
+    Such a field has `field(default=…, metadata={"introduced": value})`. While it holds that value
+    it is not written: records, checkpoints and plans of before stay what they are, for ever, and
+    a later change of the default is written.
+    """
+    return {f.name: f.metadata["introduced"] for f in fields(kind) if "introduced" in f.metadata}
+
+
+def written(knobs: Recipe | Sweep) -> dict:
+    """Return a dataclass as plain data, without later fields that hold what they began with."""
+    first = introduced(type(knobs))
+    return {k: v for k, v in asdict(knobs).items() if first.get(k, MISSING) != v}
 
 
 def digest(data) -> str:

@@ -10,8 +10,7 @@ random numbers), whatever ran before and in whatever order; see `noise.unit_nois
 import functools
 import math
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -19,124 +18,95 @@ import torch.nn.functional as F
 import tyro
 from torch import Tensor, nn
 
-import checkpoints
 import data
-import hessian
-import machine
 import models
-import options
-import records
-from by_layer import measure_layers, report_layers
-from config import PROBE_IMAGES, Run, Sweep
-from data import Dataset, batches
-from files import Damaged, Foreign
-from noise import WeightNoise, noisy_parameters, unit_noise
-from records import Record
-from schedule import lacking
+import noises
+from config import Run, Sweep
+from data import batches
+from machine import offers
+from machine.checks import UsageError, check_folder, fail, known, positive, within
+from noise import WeightNoise, noisy_parameters
+from noises import FAMILIES
+from probes.by_layer import measure_layers
+from store import checkpoints
+from store.files import Damaged, Foreign
 
 BATCH_SIZE = 500  # images at a time: large enough for full speed, small enough for the cache
 
 
+Measure = Callable[[nn.Module], tuple[int, int, float | None]]
+"""Measures a model as it stands: correct answers, of how many, loss summed over them."""
+
+
 @torch.inference_mode()
-def measure(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[int, float | None]:
+def measure(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[int, int, float | None]:
     """Count the correct answers of a model in evaluation mode.
 
     Args:
-        model: from pixels (B, 3, H, W) in [0, 1] to logits (B, classes).
-        images: (N, H, W) uint8, on the model's device.
+        model: from pixels (B, C, H, W) in [0, 1] to logits (B, classes).
+        images: (N, H, W) or (N, C, H, W) uint8, on the model's device: see `data.batches`.
         labels: (N,) int64.
 
     Returns:
-        The number of correct answers, and the cross-entropy summed over the N images in float64
+        The number of correct answers, N, and the cross-entropy summed over the N images in float64
         (None where it is not finite). An image whose logits are not finite is answered wrongly.
+
+    Raises:
+        TypeError: if the images are not bytes.
     """
     correct = torch.zeros((), dtype=torch.int64, device=images.device)
     loss = torch.zeros((), dtype=torch.float64, device=images.device)
     for x, y in batches(images, labels, BATCH_SIZE):
-        logits = model(x).double()  # (B, 3, H, W) -> (B, classes)
+        logits = model(x).double()  # (B, C, H, W) -> (B, classes)
         hit = (logits.argmax(1) == y) & logits.isfinite().all(1)  # (B,)
         correct += hit.sum()
         loss += F.cross_entropy(logits, y, reduction="sum")
     total = loss.item()
-    return int(correct.item()), total if math.isfinite(total) else None
+    return int(correct.item()), len(labels), total if math.isfinite(total) else None
 
 
 def sweep(
     model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
+    measure: Measure,
     points: Iterable[tuple[float, int, int]],
     noise_seed: int,
     run_seed: int,
+    family: str = "gaussian",
+    noisy: Iterable[str] = (),
+    clean: Iterable[str] = (),
 ) -> Iterator[list]:
-    """Measure a model at every asked-for point, in the order given.
+    """Measure a model, whatever it is and whatever its data are, at every asked-for point.
 
     Args:
-        model: a trained model; it is left as it was.
-        images, labels: the test set, as in `measure`.
-        points: (α, draw, sign); points of one draw are best given together, because the unit
-            noise of a draw is made once and scaled for each α.
+        model: a trained model; it is put in evaluation mode, and its weights are left as they were.
+        measure: called with the model under noise.
+        points: (strength, draw, sign), measured in this order; points of one draw are best given
+            together, because the unit noise of a draw is made once for all strengths.
         noise_seed, run_seed: with the draw and the parameter's name, the key of the noise.
+        family: a key of `noises.FAMILIES`.
+        noisy, clean: name patterns for parameters of unknown use: see `noise.noisy_parameters`.
 
     Yields:
         Rows in the order of `records.COLUMNS`: alpha, draw, sign, correct, total, loss.
+
+    Raises:
+        KeyError: an unknown family.
+        noise.ParameterError: a parameter that is neither known to be noisy nor clean.
+        TypeError: from `measure`, if it is given float images as bytes.
     """
     model.eval()
-    noise = WeightNoise(model)
-    parameters = noisy_parameters(model)
+    noise = WeightNoise(model, noisy, clean)
+    parameters = noisy_parameters(model, noisy, clean)
+    # the Gaussian one is written in place, and takes no further memory
+    apply = None if family == "gaussian" else FAMILIES[family].apply
     drawn, unit = None, None
     for alpha, draw, sign in points:
         if alpha > 0 and drawn != draw:
-            drawn, unit = draw, unit_noise(parameters, noise_seed, run_seed, draw)
-        with noise(alpha, unit=unit, sign=sign):
-            correct, loss = measure(model, images, labels)
-        yield [float(alpha), draw, sign, correct, len(labels), loss]
-
-
-def extend(
-    record: Record, model: nn.Module, dataset: Dataset, asked: Sweep, run_seed: int
-) -> Iterator[tuple[Record, int]]:
-    """Measure what a sweep asks for and a record lacks, until it is complete.
-
-    Antithetic sweeps are made on the first training images too, where the Hessian is estimated:
-    prediction and measurement are then of the same loss.
-
-    Args:
-        record: the run's record; it is not changed.
-        model: the trained model; it is left as it was.
-        dataset: what the run trains and is measured on.
-        asked: the sweep.
-        run_seed: of the noise.
-
-    Yields:
-        The record with one more measurement, and how many more are known to be needed; 0 with the
-        last one. More may turn out to be needed as the precision becomes known.
-    """
-    device = next(model.parameters()).device
-    first = slice(PROBE_IMAGES)
-    probed = dataset.train_images[first].to(device), dataset.train_labels[first].to(device)
-    tested = dataset.test_images.to(device), dataset.test_labels.to(device)
-    parts = [(tested, asked.settings, asked)]
-    if asked.antithetic:
-        parts.append((probed, asked.training_settings, replace(asked, precision=0.0)))
-    traces = asked.antithetic and records.curvature(record, asked.trace_settings) is None
-
-    def left(first: int) -> int:
-        """Return how many measurements the parts from the `first` on are known to lack."""
-        needed = (lacking(records.rows(record, s), part) for _, s, part in parts[first:])
-        return traces + sum(map(len, needed))
-
-    for i, (images, settings, part) in enumerate(parts):
-        while todo := lacking(records.rows(record, settings), part):
-            later = left(i + 1)
-            rows = sweep(model, *images, todo, asked.noise_seed, run_seed)
-            for remaining, row in zip(reversed(range(len(todo))), rows, strict=True):
-                record = records.add(record, settings, [row])
-                yield record, remaining + later if remaining else left(i)
-    if traces:
-        forms = hessian.estimate(model, *probed, asked.noise_seed, run_seed)
-        block = {"settings": asked.trace_settings, "images": len(probed[1]), "forms": forms}
-        yield records.add_curvature(record, block), 0
+            drawn, unit = draw, noises.draw(family, parameters, noise_seed, run_seed, draw)
+        quiet = alpha == 0 or apply is None
+        with noise(alpha, unit=unit if alpha else None, sign=sign, apply=None if quiet else apply):
+            correct, total, loss = measure(model)
+        yield [float(alpha), draw, sign, correct, total, loss]
 
 
 def load_model(path: Path) -> tuple[Run, nn.Module]:
@@ -151,7 +121,8 @@ def load_model(path: Path) -> tuple[Run, nn.Module]:
         if "training" in content:
             raise ValueError("a run that is still in training")
         run = Run.of(content["identity"])
-        model = models.build(run.architecture)
+        spec = data.DATASETS[run.recipe.dataset]
+        model = models.build(run.architecture, spec.shape, spec.mean, spec.std)
         model.load_state_dict(content["model"])
     except (ValueError, KeyError, RuntimeError) as error:
         raise Foreign(f"{path}: {error}") from None
@@ -175,7 +146,9 @@ def find_models(folder: Path, architecture: str) -> Iterator[tuple[Run, nn.Modul
 def print_drop(run: Run, model: nn.Module, images: Tensor, labels: Tensor, draws: int) -> None:
     """Measure a model at α = 0 and 0.1 and print the drop."""
     points = Sweep(alphas=(0, 0.1), draws=draws).points
-    rows = list(sweep(model, images, labels, points, 0, run.seed))
+    patterns = models.patterns(run.architecture)
+    images_of = functools.partial(measure, images=images, labels=labels)
+    rows = list(sweep(model, images_of, points, 0, run.seed, **patterns))
     clean, *noisy = [correct / total for *_, correct, total, _ in rows]
     mean = sum(noisy) / len(noisy)
     print(
@@ -211,27 +184,30 @@ def main(
         results_dir: folder that `by_layer` writes to.
     """
     try:
-        options.known("--architecture", [architecture], models.ARCHITECTURES)
-        options.within("--draws", draws, 1, 1_000_000)
-        options.positive("--alpha", alpha)
-        options.within("--test-size", test_size, 0, 1_000_000, "0 = all")
-        options.check_folder("--results-dir", results_dir)
+        known("--architecture", [architecture], models.ARCHITECTURES)
+        within("--draws", draws, 1, 1_000_000)
+        positive("--alpha", alpha)
+        within("--test-size", test_size, 0, 1_000_000, "0 = all")
+        check_folder("--results-dir", results_dir)
         found = (
             [load_model(checkpoint)] if checkpoint else find_models(checkpoint_dir, architecture)
         )
-    except options.UsageError as error:
-        options.fail(error)
+    except UsageError as error:
+        fail(error)
     except (OSError, Damaged, Foreign) as error:
-        options.fail(options.UsageError(f"--checkpoint: takes a finished run's file; {error}"))
-    machine.prepare(threads=1)
+        fail(UsageError(f"--checkpoint: takes a finished run's file; {error}"))
+    if by_layer:
+        from reporting.by_layer import report_layers  # Matplotlib: no worker needs it
+
+    offers.prepare(threads=1)
     measured = False
     for run, model in found:
         measured = True
         try:
             dataset = data.load(run.recipe.dataset, data_dir)
-            options.within("--test-size", test_size, 0, len(dataset.test_labels), "0 = all")
-        except options.UsageError as error:
-            options.fail(error)
+            within("--test-size", test_size, 0, len(dataset.test_labels), "0 = all")
+        except UsageError as error:
+            fail(error)
         except data.DataError as error:
             sys.exit(f"evaluate.py: {error}")
         if run.recipe.validation_size:  # the test set is for the final recipe
@@ -239,9 +215,11 @@ def main(
         end = test_size or None
         images, labels = dataset.test_images[:end], dataset.test_labels[:end]
         if by_layer:
-            measure_it = functools.partial(measure, model, images, labels)
-            rows = measure_layers(model, measure_it, len(labels), alpha, draws, run.seed)
-            print(report_layers(run.run_id, model, rows, results_dir), flush=True)
+            images_of = functools.partial(measure, images=images, labels=labels)
+            patterns = models.patterns(run.architecture)
+            rows = measure_layers(model, images_of, alpha, draws, run.seed, **patterns)
+            sizes = {n: p.numel() for n, p in noisy_parameters(model, **patterns).items()}
+            print(report_layers(run.run_id, sizes, rows, results_dir), flush=True)
         else:
             print_drop(run, model, images, labels, draws)
     if not measured:

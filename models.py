@@ -1,9 +1,11 @@
-"""The architectures: every model takes pixels (B, 3, 28, 28) in [0, 1] and gives logits (B, 10).
+"""The architectures: every model takes pixels (B, C, H, W) in [0, 1] and gives logits (B, classes).
 
 Normalisation, and a resize where a model needs one, are inside the model. To add an architecture,
-write a function that returns an `nn.Module` and give it a line in `ARCHITECTURES`.
+write a function from a `Shape` to an `nn.Module` and give it a line in `ARCHITECTURES`. The sizes
+in comments are those of MNIST.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -12,67 +14,94 @@ import torchvision
 from torch import nn
 from torchvision.models.vision_transformer import VisionTransformer
 
-from layers import FlatLinear, Normalize, Resize, skip_dead_work
+from config import Shape
+from machine.fast_layers import (
+    Colours,
+    Conv2d,
+    FlatLinear,
+    MaxPool2d,
+    Normalize,
+    Resize,
+    skip_dead_work,
+)
 
-CLASSES = 10
+SEED = Shape()
+"""The seed's 3-channel MNIST, which `build` takes where it is told nothing else."""
 
 
-def mlp() -> nn.Module:
+def mlp(shape: Shape = SEED) -> nn.Module:
     """Two hidden layers of 512 and 256 units, ReLU."""
     return nn.Sequential(
-        FlatLinear(3 * 28 * 28, 512),  # (B, 3, 28, 28) -> (B, 512)
+        FlatLinear(shape.channels * shape.height * shape.width, 512),  # (B, C, H, W) -> (B, 512)
         nn.ReLU(),
         nn.Linear(512, 256),
         nn.ReLU(),
-        nn.Linear(256, CLASSES),
+        nn.Linear(256, shape.classes),
     )
 
 
-def cnn() -> nn.Module:
+def cnn(shape: Shape = SEED) -> nn.Module:
     """Two 3×3 convolutions of 32 and 64 channels, each max-pooled, and one hidden layer."""
+    pixels = (shape.height // 4) * (shape.width // 4)
     net = nn.Sequential(
-        nn.Conv2d(3, 32, 3, padding=1),  # (B, 3, 28, 28) -> (B, 32, 28, 28)
-        nn.MaxPool2d(2),  # before the ReLU: the two commute, and ReLU then sees a quarter
+        Conv2d(shape.channels, 32, 3, padding=1),  # (B, C, 28, 28) -> (B, 32, 28, 28)
+        MaxPool2d(2),  # before the ReLU: the two commute, and ReLU then sees a quarter
         nn.ReLU(),
-        nn.Conv2d(32, 64, 3, padding=1),  # (B, 32, 14, 14) -> (B, 64, 14, 14)
-        nn.MaxPool2d(2),
+        Conv2d(32, 64, 3, padding=1),  # (B, 32, 14, 14) -> (B, 64, 14, 14)
+        MaxPool2d(2),
         nn.ReLU(),
         nn.Flatten(),  # (B, 64, 7, 7) -> (B, 3136)
-        nn.Linear(64 * 7 * 7, 128),
+        nn.Linear(64 * pixels, 128),
         nn.ReLU(),
-        nn.Linear(128, CLASSES),
+        nn.Linear(128, shape.classes),
     )
     # Training noise is drawn in the order of memory: another order would be another noisy run.
-    return skip_dead_work(net).to(memory_format=torch.channels_last)
+    return net.to(memory_format=torch.channels_last)
 
 
-def resnet18() -> nn.Module:
-    """torchvision's ResNet-18 (He et al., 2016) as it is, on 28×28 images."""
-    return skip_dead_work(torchvision.models.resnet18(num_classes=CLASSES))
+def resnet18(shape: Shape = SEED) -> nn.Module:
+    """torchvision's ResNet-18 (He et al., 2016) as it is, whatever the size of the images."""
+    net = torchvision.models.resnet18(num_classes=shape.classes)
+    if shape.channels != 3:
+        net.conv1 = nn.Conv2d(shape.channels, 64, 7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")  # as theirs
+    return skip_dead_work(net)
 
 
-def vit() -> nn.Module:
-    """A small vision transformer (Dosovitskiy et al., 2021): 16 patches of 7×7, width 64."""
-    return skip_dead_work(
-        VisionTransformer(
-            image_size=28,
-            patch_size=7,
-            num_layers=6,
-            num_heads=4,
-            hidden_dim=64,
-            mlp_dim=128,
-            num_classes=CLASSES,
-        )
+def vit(shape: Shape = SEED) -> nn.Module:
+    """A small vision transformer (Dosovitskiy et al., 2021): 4×4 patches of an image, width 64."""
+    if shape.height != shape.width or shape.height % 4:
+        raise ValueError(f"vit takes square images of 4·n pixels, not {shape.height}x{shape.width}")
+    net = VisionTransformer(
+        image_size=shape.height,
+        patch_size=shape.height // 4,
+        num_layers=6,
+        num_heads=4,
+        hidden_dim=64,
+        mlp_dim=128,
+        num_classes=shape.classes,
     )
+    if shape.channels != 3:
+        old = net.conv_proj
+        net.conv_proj = nn.Conv2d(shape.channels, 64, old.kernel_size, old.stride)
+        fan_in = shape.channels * math.prod(old.kernel_size)
+        nn.init.trunc_normal_(net.conv_proj.weight, std=fan_in**-0.5)  # as theirs
+        nn.init.zeros_(net.conv_proj.bias)
+    return skip_dead_work(net)
 
 
-def vit_b_16() -> nn.Module:
+def vit_b_16(shape: Shape = SEED) -> nn.Module:
     """torchvision's ViT-B/16 on images resized to 224×224: heavy, for a GPU or a cluster."""
-    net = skip_dead_work(torchvision.models.vit_b_16(num_classes=CLASSES))
-    return nn.Sequential(OrderedDict(resize=Resize(224), net=net))
+    net = skip_dead_work(torchvision.models.vit_b_16(num_classes=shape.classes))
+    parts = OrderedDict(resize=Resize(224), net=net)
+    if shape.channels == 1:
+        parts = OrderedDict(colours=Colours(), **parts)
+    elif shape.channels != 3:
+        raise ValueError(f"vit_b_16 takes 1 or 3 channels, not {shape.channels}")
+    return nn.Sequential(parts)
 
 
-ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
+ARCHITECTURES: dict[str, Callable[[Shape], nn.Module]] = {
     "mlp": mlp,
     "cnn": cnn,
     "resnet18": resnet18,
@@ -82,26 +111,42 @@ ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
 
 DEFAULT_ARCHITECTURES = ("mlp", "cnn", "resnet18", "vit")
 
+PATTERNS: dict[str, dict[str, tuple[str, ...]]] = {}
+"""For an architecture with raw parameters of its own: `{"clean": ("net.token",)}`, or "noisy"."""
 
-def build(name: str) -> nn.Module:
+
+def patterns(name: str) -> dict[str, tuple[str, ...]]:
+    """Return the `noisy=` and `clean=` patterns of an architecture: see `noise`."""
+    return {"noisy": (), "clean": (), **PATTERNS.get(name, {})}
+
+
+def build(
+    name: str,
+    shape: Shape = SEED,
+    mean: float | tuple[float, ...] = 0.1307,
+    std: float | tuple[float, ...] = 0.3081,
+) -> nn.Module:
     """Build an architecture with fresh initial weights from torch's global random stream.
 
     Args:
         name: a key of `ARCHITECTURES`.
+        shape: of its images, and its classes.
+        mean, std: of the pixels, in all or by channel; Fashion-MNIST's (0.286, 0.353) are close
+            enough to MNIST's.
 
     Returns:
-        A model from pixels (B, 3, 28, 28), float32 in [0, 1], to logits (B, 10).
+        A model from pixels (B, C, H, W), float32 in [0, 1], to logits (B, classes).
 
     Raises:
         KeyError: if there is no such architecture.
+        ValueError: if it does not take the shape.
     """
-    # MNIST's mean and standard deviation; Fashion-MNIST's (0.286, 0.353) are close enough.
-    normalize = Normalize(mean=0.1307, std=0.3081)
-    return nn.Sequential(OrderedDict(normalize=normalize, net=ARCHITECTURES[name]()))
+    net = ARCHITECTURES[name](shape)
+    return nn.Sequential(OrderedDict(normalize=Normalize(mean, std), net=net))
 
 
 def main() -> None:
-    """Check the shapes of the default architectures."""
+    """Print the shapes of the default architectures."""
     for name in DEFAULT_ARCHITECTURES:
         x = torch.rand(2, 3, 28, 28)
         logits = build(name).eval()(x)
@@ -111,4 +156,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    import tyro
+
+    tyro.cli(main)

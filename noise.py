@@ -21,7 +21,7 @@ This file imports nothing but PyTorch and NumPy: copy it into any project.
 import hashlib
 import math
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -46,6 +46,10 @@ _TORCHVISION_CLEAN = (  # raw parameters of its classifiers
     *("logit_scale", "layer_scale"),
 )
 _ALIGN = 64  # elements: each tensor in a buffer starts where vector units and tensor cores like it
+
+
+Apply = Callable[[Tensor, Tensor, float], Tensor]
+"""Another noise than the Gaussian: from clean weight, its z and strength to the noisy weight."""
 
 
 class ParameterError(ValueError):
@@ -96,7 +100,8 @@ def noisy_parameters(
     if unknown:
         raise ParameterError(
             f"is noise meant for {', '.join(map(repr, unknown))}? These are raw parameters of "
-            "unknown use: declare each by a name pattern in noisy= or clean="
+            "unknown use: declare each by a name pattern, "
+            f"noisy={unknown!r} or clean={unknown!r}"
         )
     return found
 
@@ -184,11 +189,12 @@ def weight_noise(
     *,
     unit: Mapping[str, Tensor] | None = None,
     sign: int = 1,
+    apply: Apply | None = None,
     noisy: Iterable[str] = (),
     clean: Iterable[str] = (),
 ) -> Iterator[None]:
     """Within this context the noisy parameters of `model` hold W + ε; see `WeightNoise`."""
-    with WeightNoise(model, noisy, clean)(alpha, generator, unit=unit, sign=sign):
+    with WeightNoise(model, noisy, clean)(alpha, generator, unit=unit, sign=sign, apply=apply):
         yield
 
 
@@ -214,6 +220,7 @@ class WeightNoise:
         *,
         unit: Mapping[str, Tensor] | None = None,
         sign: int = 1,
+        apply: Apply | None = None,
     ) -> Iterator[None]:
         """Within this context the model's own noisy parameters hold W + sign·α·s·z.
 
@@ -221,6 +228,8 @@ class WeightNoise:
         and dtype, in the order of `noisy_parameters` and of memory. Or it is `unit`, as from
         `unit_noise`: tensors by parameter name; parameters without a name there stay clean.
         `sign=-1` mirrors a draw. α = 0 changes nothing and takes nothing from the generator.
+
+        Or they hold apply(W, sign·z, α), with z from `unit` in whatever shape `apply` takes.
 
         On leaving, also by an exception, the clean tensors are put back: bit-exact. Buffers, such
         as running statistics, are the model's own. Run the backward pass inside the context and
@@ -239,8 +248,10 @@ class WeightNoise:
             raise ValueError(f"sign must be 1 or -1, not {sign!r}")
         if unit is not None and generator is not None:
             raise ValueError("give a generator or unit noise, not both")
+        if apply is not None and unit is None:
+            raise ValueError("apply takes unit noise")
         parameters = noisy_parameters(self.model, *self.patterns)
-        _check_unit(unit or {}, parameters)
+        _check_unit(unit or {}, parameters, shapes=apply is None)
         with _hold(parameters.values()):
             if alpha == 0:
                 yield
@@ -250,7 +261,7 @@ class WeightNoise:
                 room = _Room(parameters)
             try:
                 noise = room.draw(generator) if unit is None else unit
-                with _swapped(_perturb(parameters, noise, sign * alpha, room.values)):
+                with _swapped(_perturb(parameters, noise, sign, alpha, room.values, apply)):
                     yield
             finally:
                 self._room = room
@@ -260,15 +271,20 @@ class WeightNoise:
 def _perturb(
     parameters: Mapping[str, nn.Parameter],
     noise: Mapping[str, Tensor],
-    strength: float,
+    sign: int,
+    alpha: float,
     room: Mapping[str, Tensor],
+    apply: Apply | None,
 ) -> dict[str, tuple[nn.Parameter, Tensor]]:
-    """Write W + strength·s·z to its room for each z in `noise`: name → (parameter, noisy value)."""
+    """Write the noisy value to its room for each z in `noise`: name → (parameter, that value)."""
     for name, z in noise.items():
         p = parameters[name]
+        if apply is not None:
+            room[name].copy_(apply(p.data, sign * z.to(p.device), alpha))
+            continue
         s = relative_std(_held[id(p)].clean)
         # One pass over memory; the sum is rounded to W's dtype once. z may lie in the room itself.
-        torch.addcmul(p.data, z.to(p.device), s, value=strength, out=room[name])
+        torch.addcmul(p.data, z.to(p.device), s, value=sign * alpha, out=room[name])
     return {name: (parameters[name], room[name]) for name in noise}
 
 
@@ -316,13 +332,13 @@ def _layout(parameters: Mapping[str, Tensor]) -> list[tuple]:
     ]
 
 
-def _check_unit(unit: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> None:
+def _check_unit(unit: Mapping[str, Tensor], parameters: Mapping[str, Tensor], shapes: bool) -> None:
     for name, z in unit.items():
         if name not in parameters:
             raise ValueError(f"unit noise for {name!r}, which is not a noisy parameter")
-        if z.shape != parameters[name].shape:
-            shapes = f"{tuple(z.shape)}, not {tuple(parameters[name].shape)}"
-            raise ValueError(f"unit noise for {name!r} has shape {shapes}")
+        if shapes and z.shape != parameters[name].shape:
+            both = f"{tuple(z.shape)}, not {tuple(parameters[name].shape)}"
+            raise ValueError(f"unit noise for {name!r} has shape {both}")
 
 
 @dataclass

@@ -11,22 +11,22 @@ input, such as a folder without a plan or records in conflict (nothing was writt
 
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import tyro
 
-import curves
-import flatness
-import gather
-import pages
-import stats
-import tables
-from files import Damaged, Foreign, write_whole
-from merge import NotResults, merge_results
-from records import Conflict
-from stats import RUN
+from analysis import curves, intervals
+from analysis.intervals import RUN
+from reporting import curvature, pages
+from reporting.results import find_missing, read
+from reporting.summary import make_summary, make_sweep, summary_tables
+from reporting.text import align
+from store.files import Damaged, Foreign, write_whole
+from store.merge import NotResults, merge_results
+from store.plan import as_data
+from store.records import Conflict
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,14 @@ def rebuild(results_dir: Path, everything: bool = True) -> Report:
         Damaged: if its plan is not of this version.
         OSError: if a file cannot be written.
     """
-    results = gather.read(results_dir)
+    results = read(results_dir)
     plan, rows = results.plan, results.rows
-    sweep = tables.make_sweep(rows)
+    sweep = make_sweep(rows)
     runs = [tuple(record["identity"][key] for key in RUN) for record in results.records]
-    summary = tables.make_summary(runs, rows)
-    missing = gather.find_missing(plan, results.records)
+    summary = make_summary(runs, rows)
+    missing = find_missing(plan, results.records)
     body = {
-        "config": asdict(plan),
+        "config": as_data(plan),
         "provenance": {record["run_id"]: record["provenance"] for record in results.records},
         "summary": plain(summary),
         "sweep": plain(sweep),
@@ -77,16 +77,16 @@ def rebuild(results_dir: Path, everything: bool = True) -> Report:
         "results.json": (json.dumps(body, indent=1, allow_nan=False) + "\n").encode(),
     }
     if everything:
-        outputs["effects.csv"] = as_csv(stats.paired_effects(rows))
+        outputs["effects.csv"] = as_csv(intervals.paired_effects(rows))
         outputs["curves.csv"] = as_csv(curves.curve_metrics(rows))
-        terms = flatness.per_run(rows, results.training, results.traces)
+        terms = curvature.per_run(rows, results.training, results.traces)
         if len(terms):
             outputs["curvature.csv"] = as_csv(terms)
         outputs |= pages.make_figures(results)
         outputs |= pages.make_pages(results, summary, missing)
     for name, data in outputs.items():
         write_whole(results_dir / name, data)
-    parts = [tables.align(table) for table in tables.summary_tables(summary)]
+    parts = [align(table) for table in summary_tables(summary)]
     for title, messages in (("Missing", missing), ("Left out", results.left_out)):
         if messages:
             parts.append("\n".join([f"{title} ({len(messages)}):", *(f"  {m}" for m in messages)]))

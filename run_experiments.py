@@ -12,7 +12,6 @@ import functools
 import os
 import shlex
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -21,23 +20,20 @@ from pathlib import Path
 import torch
 
 import data
-import machine
-import options
-import plan as plans
-import report
-import status
-import tracking
+from analysis.needs import check_families
 from config import Run, Sweep
-from execute import Folders, execute
-from files import Damaged, sweep_leftovers
-from plan import Plan
-from pool import GRACE, Later, run_jobs, stopping
-from progress import Lenient, Progress
-from train import Stopped
-from workload import cost, describe, describe_status, shards, state_of
-
-REQUEUES = getattr(signal, "SIGUSR2", None)  # not on Windows
-SIGNALS = [number for number in (signal.SIGINT, signal.SIGTERM, REQUEUES) if number]
+from machine import offers
+from machine.checks import UsageError, choose_device, fail
+from runner import claims, listeners, options
+from runner.costs import cost, shards
+from runner.execute import work
+from runner.listeners import Lenient, Progress
+from runner.overview import describe, describe_status, state_of
+from runner.pool import run_jobs
+from runner.signals import SIGNALS, Requeue, how_to_go_on, requeue, watch_signals
+from store.files import Damaged, clear_leftovers
+from store.folders import Folders
+from store.plan import Plan, load_plan, plan_path, save_plan
 
 
 def main() -> int:
@@ -67,14 +63,14 @@ def run() -> int:
         plan = options.make_plan(asked)
         target = join_earlier_plan(plan, folders)
         if asked.status:
-            only = options.asks_for_nothing(asked) and plans.path(folders.results).exists()
-            print(describe_status(plans.load(folders.results) if only else target, folders))
+            only = options.asks_for_nothing(asked) and plan_path(folders.results).exists()
+            print(describe_status(load_plan(folders.results) if only else target, folders))
             return 0
-        device = options.choose_device(asked.device)
+        device = choose_device(asked.device)
         data.load(plan.recipe.dataset, folders.data)  # fetched once, before the workers start
         prepare_folders(folders, target)
-    except (options.UsageError, data.DataError, Damaged, OSError) as error:
-        options.fail(error)
+    except (UsageError, data.DataError, Damaged, OSError) as error:
+        fail(error)
 
     index, count = options.read_shard(asked.shard)
     part = shards(plan.runs, count, plan.sweep)[index - 1] if asked.shard else plan.runs
@@ -84,13 +80,13 @@ def run() -> int:
         print(f"  shard {index} of {count}: {len(part)} of {len(plan.runs)} runs", flush=True)
     todo = [run for run, state in states.items() if state != "complete"]
     for run in states.keys() - todo:
-        status.clear(folders.results, run)
+        claims.clear(folders.results, run)
     todo.sort(key=lambda run: -cost(run, plan.sweep))  # longest first: all cores end together
-    workers = asked.workers or machine.default_workers(device, asked.threads, len(todo))
+    workers = asked.workers or offers.default_workers(device, asked.threads, len(todo))
     if todo:
         print(f"\n{len(todo)} runs to do, {workers} at a time, on {device}", flush=True)
     tables = Tables(folders.results, alone=not asked.shard)
-    track = functools.partial(tracking.track, folders, plan.sweep) if asked.tensorboard else None
+    track = functools.partial(listeners.track, folders, plan.sweep) if asked.tensorboard else None
     failed = run_all(todo, plan.sweep, folders, device, workers, asked.threads, tables, track)
     written = tables.finish()
     minutes = (time.monotonic() - started) / 60
@@ -103,55 +99,21 @@ def run() -> int:
     return 0 if written and not failed else 1
 
 
-class Requeue(KeyboardInterrupt):
-    """Slurm says that the time is nearly over: save, and put the job back in the queue."""
-
-
-def watch_signals() -> None:
-    """Let SIGTERM end the program as Ctrl-C does, and SIGUSR2 requeue its Slurm job as well."""
-    deaf_until = 0.0
-
-    def interrupt(number: int, _) -> None:
-        nonlocal deaf_until
-        if time.monotonic() < deaf_until:  # a second one would cut the saving short
-            return
-        deaf_until = time.monotonic() + 2 * GRACE
-        in_slurm = number == REQUEUES and "SLURM_JOB_ID" in os.environ
-        raise Requeue if in_slurm else KeyboardInterrupt
-
-    for number in SIGNALS:
-        if signal.getsignal(number) != signal.SIG_IGN:  # as in the background of a shell
-            signal.signal(number, interrupt)
-
-
-def requeue(job: str) -> int:
-    """Put a Slurm job back in the queue; return the exit status."""
-    try:
-        subprocess.run(["scontrol", "requeue", job], check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        print(f"It is not: {error}. {how_to_go_on()}", file=sys.stderr)
-        return 130
-    return 0
-
-
-def how_to_go_on() -> str:
-    """Return the command that continues this one, in words."""
-    return f"To go on: python {shlex.join(sys.argv)}"
-
-
 def prepare_folders(folders: Folders, plan: Plan) -> None:
     """Make the folders, clear away what killed writers left long ago, and keep the plan."""
     for folder in (folders.checkpoints, folders.results, folders.results / "runs"):
         folder.mkdir(parents=True, exist_ok=True)
-        sweep_leftovers(folder)
-    sweep_leftovers(folders.results / "status")
-    plans.save(folders.results, plan)
+        clear_leftovers(folder)
+    clear_leftovers(folders.results / "status")
+    save_plan(folders.results, plan)
 
 
 def join_earlier_plan(plan: Plan, folders: Folders) -> Plan:
     """Return the plan, with that of earlier commands where recipe and test agree."""
     try:
-        return plan.joined(plans.load(folders.results))
+        earlier = load_plan(folders.results)
+        check_families(earlier.sweep)
+        return plan.joined(earlier)
     except FileNotFoundError:
         return plan
 
@@ -173,10 +135,8 @@ def run_all(
     """
     if not todo:
         return {}
-    facts = machine.provenance(device, threads)
-    work = functools.partial(
-        _work, sweep=sweep, folders=folders, device=str(device), provenance=facts
-    )
+    facts = offers.provenance(device, threads)
+    do = functools.partial(work, sweep=sweep, folders=folders, device=str(device), provenance=facts)
     with Progress({run: cost(run, sweep) for run in todo}) as progress:
 
         def on_event(run: Run, kind: str, facts: dict) -> None:
@@ -186,26 +146,9 @@ def run_all(
             if kind == "done":
                 tables.refresh()
             elif kind == "failed":
-                status.fail(folders.results, run, facts["reason"])
+                claims.fail(folders.results, run, facts["reason"])
 
-        return run_jobs(todo, work, workers, on_event, functools.partial(machine.prepare, threads))
-
-
-def _work(run: Run, tell, sweep: Sweep, folders: Folders, device: str, provenance: dict) -> None:
-    """Do one run in a worker, telling the parent and whoever asks for the status."""
-    try:
-        with status.working(folders.results, run, Stopped) as note:
-
-            def tell_both(kind: str, **facts) -> None:
-                tell(kind, **facts)
-                if kind == "epoch":
-                    note("training", epoch=facts["epoch"], of=run.recipe.epochs)
-                elif kind == "saved":
-                    note("measuring", done=facts["done"], of=facts["of"])
-
-            execute(run, sweep, folders, torch.device(device), provenance, tell_both, stopping)
-    except (status.Busy, Stopped) as error:
-        raise Later(str(error)) from None
+        return run_jobs(todo, do, workers, on_event, functools.partial(offers.prepare, threads))
 
 
 class Tables:
@@ -219,9 +162,11 @@ class Tables:
 
     def refresh(self) -> None:
         """Rewrite the CSV and JSON tables, unless that was done a short while ago."""
-        began = time.monotonic()
-        if began < self.next or not self.alone:
+        if time.monotonic() < self.next or not self.alone:
             return
+        import report  # Matplotlib and SciPy: this file is every worker's too, and none needs them
+
+        began = time.monotonic()
         try:
             report.rebuild(self.results, everything=False)
         except (OSError, ValueError) as error:  # the runs go on; `finish` says what is wrong
@@ -234,6 +179,8 @@ class Tables:
         if not self.alone:
             print(f"\nThis shard is done. For the tables of all: {self.again}")
             return True
+        import report
+
         try:
             print(f"\n{report.rebuild(self.results).text}")
         except (OSError, ValueError) as error:

@@ -4,6 +4,7 @@ Exit status 1, and a line that says why, when a shape is wrong, α = 0 changes a
 not come back bit for bit, an enormous α leaves more than chance, or noisy training clearly hurts.
 """
 
+import functools
 import sys
 from pathlib import Path
 
@@ -12,12 +13,12 @@ import tyro
 from torch import Tensor, nn
 
 import data
-import machine
 import models
-from checkpoints import content_digest
-from config import REGIMES, Recipe, Run
+from config import DEFAULT_REGIMES, Recipe, Run
 from evaluate import measure, sweep
+from machine import offers
 from noise import weight_noise
+from store.checkpoints import content_digest
 from train import train
 
 DRAWS = 5
@@ -35,8 +36,10 @@ def check_shapes(build=models.build) -> None:
     for name in models.DEFAULT_ARCHITECTURES:
         with torch.inference_mode():
             shape = tuple(build(name).eval()(torch.rand(2, 3, 28, 28)).shape)
-        if shape != (2, models.CLASSES):
-            raise Insane(f"{name} gives logits {shape} for two images, not (2, {models.CLASSES})")
+        if shape != (2, models.SEED.classes):
+            raise Insane(
+                f"{name} gives logits {shape} for two images, not (2, {models.SEED.classes})"
+            )
 
 
 def check_noise(model: nn.Module, images: Tensor, labels: Tensor, noise=weight_noise) -> None:
@@ -70,9 +73,10 @@ def check_drops(clean: float, noisy: float) -> None:
 
 def accuracies(model: nn.Module, images: Tensor, labels: Tensor) -> dict[float, float]:
     """Return the mean accuracy over the draws at α = 0, 0.1 and `ENORMOUS`."""
+    measure_it = functools.partial(measure, images=images, labels=labels)
     points = [(0.0, 0, 1), *((a, k, 1) for k in range(DRAWS) for a in (0.1, ENORMOUS))]
     found: dict[float, list[float]] = {}
-    for alpha, _, _, correct, total, _ in sweep(model, images, labels, points, 0, 0):
+    for alpha, _, _, correct, total, _ in sweep(model, measure_it, points, 0, 0):
         found.setdefault(alpha, []).append(correct / total)
     return {alpha: sum(values) / len(values) for alpha, values in found.items()}
 
@@ -83,13 +87,13 @@ def main(data_dir: Path = Path("data")) -> None:
     Args:
         data_dir: folder of the dataset files.
     """
-    machine.prepare(threads=1)
+    offers.prepare(threads=1)
     try:
         dataset = data.load("mnist", data_dir)
         images, labels = dataset.test_images, dataset.test_labels
         check_shapes()
         drops = {}
-        for regime in REGIMES:
+        for regime in DEFAULT_REGIMES:
             run = Run("mlp", regime, seed=0, recipe=Recipe(epochs=1))
             model, _ = train(run, dataset, torch.device("cpu"))
             check_noise(model, images, labels)

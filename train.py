@@ -12,18 +12,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 import tyro
 from torch import Tensor, nn
 
-import checkpoints
 import data
-import machine
 import models
-import options
-from config import REGIMES, Recipe, Run
+from config import DEFAULT_REGIMES, Recipe, Run
 from data import Dataset, batches
-from noise import WeightNoise
+from machine import offers
+from machine.checks import UsageError, check_folder, fail
+from methods import METHODS, Method
+from store import checkpoints
 
 
 class Diverged(RuntimeError):
@@ -38,7 +37,8 @@ def initial_model(run: Run) -> nn.Module:
     """Return the untrained model of `run`, on the CPU; no other random stream is touched."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.stream_seed("initial weights"))
-        return models.build(run.architecture)
+        spec = data.DATASETS[run.recipe.dataset]
+        return models.build(run.architecture, spec.shape, spec.mean, spec.std)
 
 
 def train(
@@ -49,10 +49,7 @@ def train(
     save: Callable[[dict], None] = lambda state: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> tuple[nn.Module, list[float]]:
-    """Train a run to its last epoch.
-
-    Noisy training (Murray and Edwards, 1994): for every batch fresh noise ε is added to the
-    weights, forward and backward pass run at W + ε, and the optimiser steps W.
+    """Train a run to its last epoch, by the method of its regime.
 
     Args:
         run: what to train.
@@ -72,7 +69,6 @@ def train(
     recipe = run.recipe
     images, labels = dataset.train_images.to(device), dataset.train_labels.to(device)
     model = initial_model(run).to(device)
-    noise = WeightNoise(model)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=recipe.peak_lr, weight_decay=recipe.weight_decay, fused=True
     )
@@ -81,6 +77,9 @@ def train(
     order_stream = torch.Generator().manual_seed(run.stream_seed("batch order"))
     noise_stream = torch.Generator(device).manual_seed(run.stream_seed("training noise"))
     torch.manual_seed(run.stream_seed("dropout"))  # the layers' own draws, where there are any
+    augment = data.DATASETS[recipe.dataset].augment
+    augment_stream = torch.Generator().manual_seed(run.stream_seed("augmentation"))
+    method = make_method(run, model, noise_stream)
 
     history: list[float] = []
     step = 0  # batches done of the epoch under way
@@ -95,6 +94,8 @@ def train(
         torch.set_rng_state(training["dropout_stream"])
         if device.type == "cuda":
             torch.cuda.set_rng_state(training["cuda_dropout_stream"], device)
+        augment_stream.set_state(training.get("augment_stream", augment_stream.get_state()))
+        method.load_state_dict(training.get("method", {}))
         step, total = training["step"], training["total"].to(device)
 
     def snapshot() -> dict:
@@ -107,7 +108,10 @@ def train(
             "dropout_stream": torch.get_rng_state(),
             "step": step,
             "total": total.clone(),
+            "method": method.state_dict(),
         }
+        if augment is not None:
+            training["augment_stream"] = augment_stream.get_state()
         if device.type == "cuda":
             training["cuda_dropout_stream"] = torch.cuda.get_rng_state(device)
         return {
@@ -121,7 +125,8 @@ def train(
     while len(history) < recipe.epochs:
         order_state = order_stream.get_state()  # going on inside this epoch draws its order again
         for x, y in batches(images, labels, recipe.batch_size, order_stream, skip=step):
-            total += train_step(model, noise, run.alpha_train, noise_stream, optimizer, x, y)
+            x = x if augment is None else augment(x, augment_stream)
+            total += train_step(method, optimizer, x, y)
             schedule.step()
             step += 1
             if stop():
@@ -137,40 +142,38 @@ def train(
     return model.eval(), history
 
 
-def train_step(
-    model: nn.Module,
-    noise: WeightNoise,
-    alpha: float,
-    noise_stream: torch.Generator,
-    optimizer: torch.optim.Optimizer,
-    x: Tensor,
-    y: Tensor,
-) -> Tensor:
-    """Take one optimiser step on a batch x (B, 3, H, W), y (B,); return its summed loss, ()."""
-    with noise(alpha, generator=noise_stream):
-        loss = F.cross_entropy(model(x), y)  # (B, 3, H, W) -> (B, 10) -> ()
-        loss.backward()
-    optimizer.step()  # at the clean weights again, with the gradient at the noisy ones
+def make_method(run: Run, model: nn.Module, stream: torch.Generator) -> Method:
+    """Return the training method of a run, for its model and with its own random stream."""
+    named = dict(run.method)
+    kind = METHODS[named.pop("name")]
+    return kind(model, run.alpha_train, stream, models.patterns(run.architecture), **named)
+
+
+def train_step(method: Method, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> Tensor:
+    """Take one optimiser step on a batch x (B, C, H, W), y (B,); return its summed loss, ()."""
+    loss = method.gradients(x, y)  # at noisy weights, say
+    optimizer.step()  # at the clean weights, which are back
     optimizer.zero_grad(set_to_none=True)
+    method.after_step()
     return loss.detach() * len(y)
 
 
 def main(data_dir: Path = Path("data"), checkpoint_dir: Path = Path("checkpoints")) -> None:
     """Train an MLP for one epoch in each regime and save the checkpoints: a first try."""
-    machine.prepare(threads=1)
+    offers.prepare(threads=1)
     device = torch.device("cpu")
     try:
-        options.check_folder("--checkpoint-dir", checkpoint_dir)
+        check_folder("--checkpoint-dir", checkpoint_dir)
         dataset = data.load("mnist", data_dir)
-    except options.UsageError as error:
-        options.fail(error)
+    except UsageError as error:
+        fail(error)
     except data.DataError as error:
         sys.exit(f"train.py: {error}")
-    for regime in REGIMES:
+    for regime in DEFAULT_REGIMES:
         run = Run("mlp", regime, seed=0, recipe=Recipe(epochs=1))
         model, history = train(run, dataset, device)
         path = checkpoints.final_path(checkpoint_dir, run)
-        facts = machine.provenance(device, threads=1)
+        facts = offers.provenance(device, threads=1)
         checkpoints.save(path, run, checkpoints.finished(model, history, facts))
         print(f"mlp {regime}: 1 epoch, training loss {history[-1]:.4f}, saved {path}", flush=True)
 

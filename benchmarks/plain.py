@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
-import layers
 import models
+from machine import fast_layers
 from noise import noisy_parameters
 
 
@@ -28,7 +28,7 @@ def make_loader(data_dir: Path, train: bool) -> DataLoader:
 
 def build(name: str) -> nn.Module:
     """Return the same architecture from PyTorch's own layers."""
-    model, own = models.build(name), {fast: plain for plain, fast in layers.FASTER.items()}
+    model, own = models.build(name), {fast: plain for plain, fast in fast_layers.FASTER.items()}
     for module in model.modules():
         module.__class__ = own.get(type(module), type(module))
     return model.to(memory_format=torch.contiguous_format)

@@ -33,15 +33,15 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import data  # noqa: E402
-import machine  # noqa: E402
-import options  # noqa: E402
 import plain  # noqa: E402
 from config import Recipe, Run, Sweep  # noqa: E402
 from evaluate import BATCH_SIZE  # noqa: E402
+from machine import offers  # noqa: E402
+from machine.checks import UsageError, choose_device, fail  # noqa: E402
 from models import DEFAULT_ARCHITECTURES  # noqa: E402
 from noise import WeightNoise, noisy_parameters, unit_noise  # noqa: E402
-from train import initial_model, train_step  # noqa: E402
-from workload import BACKWARD, flops  # noqa: E402
+from runner.costs import BACKWARD, flops  # noqa: E402
+from train import initial_model, make_method, train_step  # noqa: E402
 
 KINDS = ("clean step", "noisy step", "sweep pass")
 PLAIN_EPOCHS = 10
@@ -68,14 +68,14 @@ def our_steps(name: str, alpha: float, data_dir: Path, device: torch.device) -> 
     """Train as `train.train` does, and yield the number of images after each step."""
     dataset = data.load("mnist", data_dir)
     images, labels = dataset.train_images.to(device), dataset.train_labels.to(device)
-    run = Run(name, "noisy", 0, Recipe(alpha_train=alpha))
+    run = Run(name, "noisy" if alpha else "clean", 0, Recipe(alpha_train=alpha))
     model = initial_model(run).to(device).train()
-    noise = WeightNoise(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     order, stream = torch.Generator().manual_seed(0), torch.Generator(device).manual_seed(1)
+    method = make_method(run, model, stream)
     while True:
         for x, y in data.batches(images, labels, 128, order):
-            train_step(model, noise, alpha, stream, optimizer, x, y)
+            train_step(method, optimizer, x, y)
             yield len(y)
 
 
@@ -106,7 +106,7 @@ def serve(connection, ours: bool, threads: int, data_dir: Path, device: torch.de
     Beside it goes the most memory that this process has had so far, in MiB.
     """
     if ours:
-        machine.prepare(threads)
+        offers.prepare(threads)
     else:
         torch.set_num_threads(threads)
     work: dict[tuple[str, str], Iterator[int]] = {}
@@ -135,7 +135,7 @@ def matmul_rate(device: torch.device, size: int = 2048) -> float:
     By the faster of the libraries that PyTorch has for it: MKL, and oneDNN, whose products are the
     1×1 convolutions. On processors that are not Intel's, MKL may use half of their vector width.
     """
-    torch.set_num_threads(machine.cores())
+    torch.set_num_threads(offers.cores())
     a, b = torch.randn(2, size, size, device=device)
     image = a.view(1, size, 1, size).permute(0, 3, 1, 2)  # (size, size) -> (1, size, size, 1)
     kernels = b.view(size, size, 1, 1)
@@ -163,8 +163,8 @@ def compare(
         processes[-1].start()
         return mine
 
-    cores = machine.cores()
-    workers = machine.default_workers(device, threads=1, runs=cores)
+    cores = offers.cores()
+    workers = offers.default_workers(device, threads=1, runs=cores)
     sides = {"plain": [start(False, cores)], "ours": [start(True, 1) for _ in range(workers)]}
 
     def turn(side: str, kind: str) -> tuple[float, float]:
@@ -181,7 +181,7 @@ def compare(
                 found[side].append(turn(side, kind))
         ours, plains = ([rate for rate, _ in found[side]] for side in ("ours", "plain"))
         ratios = [a / b for a, b in zip(ours, plains, strict=True)]
-        work = flops(name) * (1 if kind == "sweep pass" else BACKWARD)
+        work = flops(name, "mnist") * (1 if kind == "sweep pass" else BACKWARD)
         rows.append(
             {
                 "architecture": name,
@@ -249,9 +249,9 @@ def main(
         out: where to write the results.
     """
     try:
-        chosen = options.choose_device(device)
-    except options.UsageError as error:
-        options.fail(error)
+        chosen = choose_device(device)
+    except UsageError as error:
+        fail(error)
     data_dir = data_dir.resolve()
     data.load("mnist", data_dir)
     turns, seconds = (3 if quick else 11), 1.0
@@ -274,7 +274,7 @@ def main(
         "turns": turns,
         "seconds": seconds,
         "matmul_gflops": round(peak / 1e9, 1),
-        "machine": machine.provenance(chosen, 1),
+        "machine": offers.provenance(chosen, 1),
         "rows": rows,
         "whole_minutes": minutes,
         "growth_seconds": {} if quick else growth(data_dir, chosen),

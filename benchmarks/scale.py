@@ -25,16 +25,15 @@ import tyro
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import checkpoints  # noqa: E402
-import machine  # noqa: E402
-import plan as plans  # noqa: E402
-import records  # noqa: E402
 import run_experiments  # noqa: E402
 from config import Run, Sweep  # noqa: E402
-from execute import Folders  # noqa: E402
-from plan import Plan  # noqa: E402
+from machine import offers  # noqa: E402
+from runner.costs import cost, shards  # noqa: E402
+from runner.overview import seconds_of  # noqa: E402
+from store import checkpoints, records  # noqa: E402
+from store.folders import Folders  # noqa: E402
+from store.plan import Plan, load_plan, plan_path  # noqa: E402
 from train import initial_model  # noqa: E402
-from workload import cost, seconds_of, shards  # noqa: E402
 
 STUB = 0.010  # seconds of a stub run
 IMAGES = 10_000
@@ -135,7 +134,7 @@ def split(shared: Path, parts: list[list[Run]], home: Path) -> list[Path]:
     folders = [home / f"part{n}" for n in range(len(parts))]
     for folder, part in zip(folders, parts, strict=True):
         (folder / "runs").mkdir(parents=True)
-        shutil.copy(plans.path(shared), folder)
+        shutil.copy(plan_path(shared), folder)
         for run in part:
             shutil.copy(shared / "runs" / f"{run.run_id}.json", folder / "runs")
     return folders
@@ -177,10 +176,10 @@ def measure(plan_words: list[str], tasks: int, home: Path) -> tuple[Plan, dict]:
     shared, merged = home / "results", home / "merged"
     words = [*plan_words, "--data-dir", str(ROOT / "data")]
     words += ["--checkpoint-dir", str(home / "checkpoints"), "--results-dir", str(shared)]
-    with ThreadPoolExecutor(machine.cores()) as pool:
+    with ThreadPoolExecutor(offers.cores()) as pool:
         futures = [pool.submit(run_task, home, n + 1, tasks, words) for n in range(tasks)]
         spent = pd.DataFrame([future.result() for future in futures]).sum().to_dict()
-    plan = plans.load(shared)
+    plan = load_plan(shared)
     spent["reporting"] = timed("report.py", "--results-dir", shared)
     check_tables(shared, plan)
 
@@ -232,7 +231,7 @@ def main(seeds: int = 300, tasks: int = 48, real: Path = ROOT / "results" / "ref
     if all((run.architecture, run.regime) in known for run in plan.runs):
         loads = [sum(known[r.architecture, r.regime] for r in part) for part in parts]
         work, balance["real times"] = sum(loads), imbalance(loads)
-    facts = machine.provenance(torch.device("cpu"), 1)
+    facts = offers.provenance(torch.device("cpu"), 1)
     body = {"provenance": facts, "runs": len(plan.runs), "tasks": tasks, "stub_seconds": STUB}
     body |= {"real_seconds": work, **found, "balance": balance}
     print(table(body))

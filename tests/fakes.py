@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-import plan as plans
-import records
 from config import REGIMES, Recipe, Run, Sweep
-from plan import Plan
+from store import records
+from store.plan import Plan, save_plan
 
 BREAK = {"mlp": 1.6, "cnn": 1.2, "resnet18": 0.9, "vit": 0.7}
 """α at which the fake clean models fall halfway to chance."""
@@ -42,7 +41,7 @@ def measure(run, points, settings, gain=1.5, total=10_000) -> list[list]:
 
 def make_results(folder: Path, plan: Plan, keep=lambda run, point: True, gain=1.5) -> Path:
     """Write a plan and a record for each of its runs that has a measurement kept by `keep`."""
-    plans.save(folder, plan)
+    save_plan(folder, plan)
     for run in plan.runs:
         points = [point for point in plan.sweep.points if keep(run, point)]
         if points:

@@ -21,16 +21,12 @@ from pathlib import Path
 import pytest
 import torch
 
-import checkpoints
-import evaluate
-import execute
-import pool
-import records
 import report
 import run_experiments
-import status
 import train
 from conftest import ROOT
+from runner import claims, execute, pool
+from store import checkpoints, records
 
 WORDS = "mlp --seeds 0 --epochs 3 --train-size 256 --batch-size 16 --test-size 200 --alphas 0 0.3 1"
 WORDS = f"{WORDS} --draws 4 --device cpu --data-dir {ROOT / 'data'}"
@@ -254,14 +250,14 @@ def die_writing(pattern: str, moment: str) -> None:
 
 def without_claims() -> None:
     """Work on every run, whoever else does: as where others' status files do not show."""
-    status._claim = lambda file: True
+    claims._claim = lambda file: True
 
 
 def slowly(seconds: float) -> None:
     """Let every training step and measurement take longer, and save what is measured at once."""
-    step, measure = train.train_step, evaluate.measure
+    step, measure = train.train_step, execute.measure
     train.train_step = lambda *args: (time.sleep(seconds), step(*args))[1]
-    evaluate.measure = lambda *args: (time.sleep(seconds), measure(*args))[1]
+    execute.measure = lambda *args, **more: (time.sleep(seconds), measure(*args, **more))[1]
     execute.SAVE_EVERY = 0.0
 
 

@@ -9,14 +9,15 @@ import pytest
 import torch
 from torch import nn
 
-import by_layer
-import checkpoints
 import evaluate
 import models
-from by_layer import COLUMNS, RESIDUAL, SUM, WHOLE, measure_layers, tabulate
-from checkpoints import content_digest
 from config import Run
 from noise import noisy_parameters, unit_noise
+from probes.by_layer import COLUMNS, measure_layers
+from reporting import by_layer
+from reporting.by_layer import RESIDUAL, SUM, WHOLE, tabulate
+from store import checkpoints
+from store.checkpoints import content_digest
 
 NAMES = ["a.weight", "b.weight", "c.weight"]
 ALPHA, DRAWS, TOTAL = 0.7, 6, 50
@@ -51,7 +52,7 @@ def entangled(model) -> float:
 
 
 def measured(model, loss) -> pd.DataFrame:
-    rows = measure_layers(model, lambda: (40, loss(model)), TOTAL, ALPHA, DRAWS, run_seed=3)
+    rows = measure_layers(model, lambda m: (40, TOTAL, loss(m)), ALPHA, DRAWS, run_seed=3)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -67,11 +68,11 @@ def test_each_measurement_has_the_noise_of_the_sweep_in_one_tensor_alone(model):
     clean = {n: p.detach().clone() for n, p in model.named_parameters()}
     seen = []
 
-    def look() -> tuple[int, float]:
+    def look(_) -> tuple[int, int, float]:
         seen.append({n: p.detach() - clean[n] for n, p in model.named_parameters()})
-        return 7, 1.5
+        return 7, TOTAL, 1.5
 
-    rows = list(measure_layers(model, look, TOTAL, ALPHA, 2, run_seed=3, noise_seed=5))
+    rows = list(measure_layers(model, look, ALPHA, 2, run_seed=3, noise_seed=5))
     assert [row[0] for row in rows] == ["", *(2 * ["", *NAMES])]
     assert rows[0] == ("", 0.0, 0, 7, TOTAL, 1.5)
     assert {row[1] for row in rows[1:]} == {ALPHA}
@@ -121,7 +122,7 @@ def test_where_it_is_not_the_residual_says_so_draw_by_draw(model):
 
 def test_the_table_names_every_tensor_with_its_size_and_drop(model):
     answers = iter([40, *([30, 38, 36, 39] * DRAWS)])
-    rows = measure_layers(model, lambda: (next(answers), 1.0), TOTAL, ALPHA, DRAWS, run_seed=3)
+    rows = measure_layers(model, lambda _: (next(answers), TOTAL, 1.0), ALPHA, DRAWS, run_seed=3)
     elements = {n: p.numel() for n, p in noisy_parameters(model).items()}
     table = tabulate(pd.DataFrame(rows, columns=list(COLUMNS)), elements)
     assert list(table.parameter) == [*NAMES, WHOLE, SUM, RESIDUAL]
@@ -134,7 +135,7 @@ def test_the_table_names_every_tensor_with_its_size_and_drop(model):
 
 def test_a_loss_that_is_not_finite_is_not_averaged_away(model):
     losses = iter([1.0, *([2.0] * 4), 2.0, None, *([2.0] * 18)])
-    rows = measure_layers(model, lambda: (40, next(losses)), TOTAL, ALPHA, DRAWS, run_seed=3)
+    rows = measure_layers(model, lambda _: (40, TOTAL, next(losses)), ALPHA, DRAWS, run_seed=3)
     frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"loss": float})
     table = tabulate(frame, dict.fromkeys(NAMES, 1)).set_index("parameter")
     assert table.loss.isna().to_dict() == {
@@ -148,7 +149,8 @@ def test_a_loss_that_is_not_finite_is_not_averaged_away(model):
 
 def test_files_hold_what_is_printed(model, tmp_path):
     rows = measured(model, entangled)
-    text = by_layer.report_layers("mlp-clean-seed3-x", model, rows.values.tolist(), tmp_path)
+    sizes = {n: p.numel() for n, p in noisy_parameters(model).items()}
+    text = by_layer.report_layers("mlp-clean-seed3-x", sizes, rows.values.tolist(), tmp_path)
     made = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     base = "by_layer-mlp-clean-seed3-x"
     assert set(made) == {f"{base}.{kind}" for kind in ("csv", "png", "pdf")}
@@ -162,7 +164,7 @@ def test_files_hold_what_is_printed(model, tmp_path):
         assert f"{expected.loss[name]:+.4f} ± {expected.loss_half[name]:.4f}" in line
     assert "α = 0.7; mean over 6 draws" in text and "nan" not in text
     again = tmp_path / "again"
-    by_layer.report_layers("mlp-clean-seed3-x", model, rows.values.tolist(), again)
+    by_layer.report_layers("mlp-clean-seed3-x", sizes, rows.values.tolist(), again)
     assert {path.name: path.read_bytes() for path in again.iterdir()} == made
 
 

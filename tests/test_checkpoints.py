@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import nn
 
-import checkpoints
-from checkpoints import FORMAT, content_digest, final_path, resume_path
 from config import Recipe, Run
 from damage import flip, rewrite
-from files import Damaged, Foreign
+from store import checkpoints
+from store.checkpoints import FORMAT, content_digest, final_path, resume_path
+from store.files import Damaged, Foreign
 
 RUN, OTHER = Run("mlp", "clean", 0), Run("mlp", "clean", 1)
 

@@ -135,7 +135,14 @@ def test_antithetic_points_come_in_pairs_but_for_no_noise():
 
 def test_settings_are_what_measurements_must_share():
     assert Sweep(test_size=9, noise_seed=4, draws=7).settings == {"test_size": 9, "noise_seed": 4}
-    keys = {"alphas", "draws", "precision", "max_draws", "antithetic"}  # which, and how many
+    keys = {
+        "alphas",
+        "draws",
+        "precision",
+        "max_draws",
+        "antithetic",
+        "noise",
+    }  # which, and how many
     assert set(Sweep().settings) | keys == {f.name for f in dataclasses.fields(Sweep)}
 
 

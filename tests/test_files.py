@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-import files
-from files import set_aside, sweep_leftovers, write_whole
+from store import files
+from store.files import clear_leftovers, set_aside, write_whole
 
 ROOT = Path(files.__file__).parent
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -150,9 +150,9 @@ def test_only_old_leftovers_of_ours_are_swept(tmp_path):
     os.utime(tmp_path / kept[0])
     (tmp_path / ".folder.0123456789ab.tmp").mkdir()
     os.utime(tmp_path / ".folder.0123456789ab.tmp", (old, old))
-    assert sweep_leftovers(tmp_path) == 1
+    assert clear_leftovers(tmp_path) == 1
     assert names(tmp_path) == sorted([*kept, ".folder.0123456789ab.tmp"])
-    assert sweep_leftovers(tmp_path / "not there") == 0
+    assert clear_leftovers(tmp_path / "not there") == 0
 
 
 def test_damaged_files_are_numbered_and_kept(tmp_path):
@@ -218,6 +218,6 @@ def test_sigkill_at_any_instant_leaves_a_whole_file(tmp_path):
         assert is_whole(path, "0ab")
     leftovers = len(names(tmp_path)) - 1
     assert leftovers <= 10
-    assert sweep_leftovers(tmp_path) == 0  # they may yet have a living writer
-    assert sweep_leftovers(tmp_path, age=-1) == leftovers
+    assert clear_leftovers(tmp_path) == 0  # they may yet have a living writer
+    assert clear_leftovers(tmp_path, age=-1) == leftovers
     assert names(tmp_path) == ["a.json"]

@@ -11,14 +11,13 @@ import torch.nn.functional as F
 from scipy.linalg import hadamard
 from torch import nn
 
-import curvature
-import hessian
 import models
-import stats
-from checkpoints import content_digest
+from analysis import curvature, intervals
 from config import PROBES
 from data import batches
 from noise import noisy_parameters, relative_std, weight_noise
+from probes import hessian
+from store.checkpoints import content_digest
 
 SIDE = 4  # pixels
 
@@ -252,7 +251,7 @@ def pairs(model, images, labels, units, alphas, loss) -> pd.DataFrame:
             value = whole_loss(model, images, labels, loss).item()
         rows.append((alpha, k, sign, total * value))
     columns = ["alpha", "draw", "sign", "loss"]
-    who = dict(zip(stats.RUN, ("tiny", "clean", 0), strict=True))
+    who = dict(zip(intervals.RUN, ("tiny", "clean", 0), strict=True))
     return pd.DataFrame(rows, columns=columns).assign(**who, correct=0, total=total)
 
 

@@ -1,241 +1,101 @@
-"""The faster layers give what torch.nn's give."""
+"""The house: imports go one way, down this list, without circles; nothing stands beside it."""
 
-import copy
-from itertools import product
+import ast
+from pathlib import Path
 
 import pytest
-import torch
-from torch import nn
 
-import layers
+from conftest import ROOT
 
-SHAPES = [
-    (size, kernel, stride, padding)
-    for size, kernel, stride, padding in product(range(1, 9), range(1, 8), (1, 2, 3), range(4))
-    if size + 2 * padding >= kernel
-]
-
-
-def pair(module: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """Return a float64 module of torch.nn and its faster twin, with the same parameters."""
-    module = module.double()
-    return module, layers.skip_dead_work(nn.Sequential(copy.deepcopy(module)))[0]
-
-
-def outputs_and_gradients(module: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
-    x = x.clone().requires_grad_() if x.stride(1) else x
-    y = module(x)
-    weights = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view_as(y)
-    wanted = [*module.parameters(), *([x] if x.requires_grad else [])]
-    gradients = torch.autograd.grad((y * weights).sum(), wanted) if wanted else []
-    return [y, *gradients]
-
-
-@pytest.mark.parametrize("bias", [True, False])
-def test_convolutions_and_their_gradients_are_those_of_torch(bias):
-    torch.manual_seed(0)
-    for size, kernel, stride, padding in SHAPES:
-        conv = nn.Conv2d(2, 3, kernel, stride=stride, padding=padding, bias=bias)
-        plain, fast = pair(conv)
-        assert type(fast) is layers.Conv2d
-        x = torch.randn(2, 2, size, size, dtype=torch.float64)
-        for a, b in zip(outputs_and_gradients(plain, x), outputs_and_gradients(fast, x)):
-            torch.testing.assert_close(a, b, msg=f"{size=} {kernel=} {stride=} {padding=}")
-
-
-@pytest.mark.parametrize("shape", [(1, 3, 1, 1), (2, 3, 1, 1), (4, 3, 2, 1), (7, 3, 1, 1)])
-@pytest.mark.parametrize("of_weight", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("of_input", [torch.contiguous_format, torch.channels_last])
-def test_the_order_in_memory_changes_nothing(shape, of_weight, of_input):
-    size, kernel, stride, padding = shape
-    plain, fast = pair(nn.Conv2d(4, 3, kernel, stride=stride, padding=padding))
-    fast.to(memory_format=of_weight)
-    x = torch.randn(2, 4, size, size, dtype=torch.float64)
-    got = outputs_and_gradients(fast, x.to(memory_format=of_input))
-    for a, b in zip(outputs_and_gradients(plain, x), got, strict=True):
-        torch.testing.assert_close(a, b)
-
-
-def test_activations_have_their_channels_innermost_after_a_grey_image():
-    image = torch.rand(2, 1, 28, 28).expand(-1, 3, -1, -1)
-    conv = layers.skip_dead_work(nn.Sequential(nn.Conv2d(3, 4, 3)))
-    assert conv(image).is_contiguous(memory_format=torch.channels_last)
-
-
-@pytest.mark.parametrize("size", [2, 5])
-@pytest.mark.parametrize(
-    "options",
-    [
-        dict(groups=2),
-        dict(dilation=2, padding=2),
-        dict(padding="same"),
-        dict(padding_mode="circular"),
-    ],
+HOUSE = (  # a room imports only from rooms that stand further down
+    *("run_experiments", "sanity_check", "studies", "runner", "report", "evaluate", "train"),
+    *("reporting", "probes", "methods", "models", "data", "analysis", "sources"),
+    *("noises", "noise", "store", "machine", "config"),
 )
-def test_unusual_convolutions_are_left_alone(options, size):
-    plain, fast = pair(nn.Conv2d(4, 4, 3, **{"padding": size // 2, **options}))
-    x = torch.randn(2, 4, size, size, dtype=torch.float64)
-    torch.testing.assert_close(plain(x), fast(x))
-    torch.testing.assert_close(plain(x[0]), fast(x[0]))  # one image, without a batch
+TOP = {
+    *("config", "data", "models", "noise", "train", "evaluate"),
+    *("run_experiments", "report", "sanity_check"),
+}
+WITHOUT_TORCH = ("report", "reporting", "analysis", "store.records", "store.plan", "noises")
 
 
-@pytest.mark.parametrize("size", [(3, 2), (1, 4), (6, 5)])
-def test_the_two_axes_of_a_convolution_may_differ(size):
-    plain, fast = pair(nn.Conv2d(2, 3, (3, 5), stride=(2, 1), padding=(1, 2)))
-    x = torch.randn(2, 2, *size, dtype=torch.float64)
-    for a, b in zip(outputs_and_gradients(plain, x), outputs_and_gradients(fast, x), strict=True):
-        torch.testing.assert_close(a, b)
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-@pytest.mark.parametrize(
-    ("module", "shape", "channels", "said"),
-    [
-        (nn.Conv2d(3, 4, 3), (2, 3, 1, 1), 3, "Kernel size"),
-        (nn.Conv2d(3, 4, 3), (2, 1, 8, 8), 5, "channels"),  # grey, but five of them
-        (nn.Conv2d(3, 4, 3, padding=1), (2, 5, 2, 2), 5, None),
-        (nn.MaxPool2d(4), (1, 1, 3, 3), 1, "too small"),
-    ],
-)
-def test_what_torch_refuses_is_refused(module, shape, channels, said):
-    x = torch.randn(shape, dtype=torch.float64).expand(-1, channels, -1, -1)
-    for either in pair(module):
-        with pytest.raises(RuntimeError, match=said):
-            either(x)
+def modules() -> list[Path]:
+    return [
+        p
+        for room in HOUSE
+        for p in ([ROOT / f"{room}.py"] if room in TOP else sorted((ROOT / room).rglob("*.py")))
+    ]
 
 
-@pytest.mark.parametrize("size", [1, 2, 4])
-def test_second_derivatives_of_convolutions_are_those_of_torch(size):
-    def second(module: nn.Module) -> list[torch.Tensor]:
-        y = module(x).pow(3).sum()
-        gradients = torch.autograd.grad(y, list(module.parameters()), create_graph=True)
-        return torch.autograd.grad(sum(g.square().sum() for g in gradients), module.parameters())
-
-    plain, fast = pair(nn.Conv2d(2, 3, 3, padding=1))
-    x = torch.randn(2, 2, size, size, dtype=torch.float64)
-    for a, b in zip(second(plain), second(fast), strict=True):
-        torch.testing.assert_close(a, b)
-
-
-@pytest.mark.parametrize(
-    ("shape", "expected"),
-    [
-        ((1, 3, 1, 1), (1, 1, 0, 0)),  # a 1×1 map: only the middle tap
-        ((2, 3, 2, 1), (1, 2, 0, 0)),  # 2×2 with stride 2: the last two
-        ((2, 3, 1, 1), (0, 2, 1, 1)),  # 2×2: all live, for one output or the other
-        ((28, 7, 2, 3), (0, 6, 3, 2)),
-    ],
-)
-def test_live_taps(shape, expected):
-    assert layers.live_taps(*shape) == expected
+def imports_of(path: Path) -> set[str]:
+    """Return the rooms that a file imports, inside functions too, but not for type checkers."""
+    tree = ast.parse(path.read_text())
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            found.add(node.module.partition(".")[0])
+    return found & {*HOUSE}
 
 
-def test_dead_taps_get_no_gradient_and_cannot_change_the_answer():
-    _, conv = pair(nn.Conv2d(2, 3, 3, padding=1))
-    x = torch.randn(2, 2, 1, 1, dtype=torch.float64)
-    before = conv(x)
-    before.sum().backward()
-    dead = torch.ones(3, 3, dtype=torch.bool)
-    dead[1, 1] = False
-    assert conv.weight.grad[..., dead].eq(0).all()
-    with torch.no_grad():
-        conv.weight[..., dead] += 100
-    assert torch.equal(conv(x), before)
+def test_the_house_holds_every_module_and_nothing_else():
+    assert {p.stem for p in ROOT.glob("*.py")} == TOP
+    folders = {p.parent.name for p in ROOT.glob("*/__init__.py")}
+    assert folders == {*HOUSE} - TOP
 
 
-@pytest.mark.parametrize(
-    "module", [nn.Conv2d(3, 4, 3), layers.FlatLinear(3 * 36, 5), nn.Conv2d(3, 4, 6)]
-)
-def test_a_repeated_channel_is_multiplied_once_with_the_same_result(module):
-    module = layers.skip_dead_work(nn.Sequential(module)).double()
-    one = torch.randn(2, 1, 6, 6, dtype=torch.float64)
-    view, copy = one.expand(-1, 3, -1, -1), one.repeat(1, 3, 1, 1)
-    assert layers.equal_channels(view)
-    assert not layers.equal_channels(copy)
-    got = outputs_and_gradients(module, view)
-    expected = outputs_and_gradients(module, copy)  # its last entry is the gradient of the copy
-    for a, b in zip(got, expected):
-        torch.testing.assert_close(a, b)
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_go_down(path):
+    room = room_of(path)
+    upward = {name for name in imports_of(path) - {room} if HOUSE.index(name) < HOUSE.index(room)}
+    assert not upward, f"{room} imports {upward}, which stand above it"
 
 
-@pytest.mark.parametrize("module", [layers.Normalize(0.2, 0.5), layers.Resize(9)])
-def test_equal_channels_stay_equal_and_right(module):
-    one = torch.rand(2, 1, 6, 6)
-    view, copy = one.expand(-1, 3, -1, -1), one.repeat(1, 3, 1, 1)
-    assert layers.equal_channels(module(view))
-    torch.testing.assert_close(module(view), module(copy))
+@pytest.mark.parametrize("room", sorted({*HOUSE} - TOP))
+def test_the_files_of_a_room_import_each_other_without_circles(room):
+    arrows = {}
+    for path in sorted((ROOT / room).glob("*.py")):
+        arrows[path.stem] = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith(f"{room}."):
+                arrows[path.stem].add(node.module.split(".")[1])
+            elif isinstance(node, ast.ImportFrom) and node.module == room:
+                names = {alias.name for alias in node.names}
+                files = {p.stem for p in (ROOT / room).glob("*.py")}
+                arrows[path.stem] |= (names & files) or {"__init__"}
+    while free := [name for name, to in arrows.items() if not to & arrows.keys()]:
+        for name in free:
+            del arrows[name]
+    assert not arrows
 
 
-def test_max_pooling_without_a_backward_pass_is_exact():
-    for size, kernel, stride, padding in SHAPES:
-        if padding > kernel // 2:
-            continue
-        plain, fast = pair(nn.MaxPool2d(kernel, stride, padding))
-        assert type(fast) is layers.MaxPool2d
-        x = torch.randn(2, 3, size, size)
-        assert torch.equal(plain(x), fast(x)), (size, kernel, stride, padding)
-        needs_gradient = x.requires_grad_()
-        assert torch.equal(plain(needs_gradient), fast(needs_gradient))
+def test_noise_can_be_copied():
+    assert not imports_of(ROOT / "noise.py")
 
 
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("bias", [True, False])
-def test_attention_is_that_of_torch(training, bias):
-    plain, fast = pair(nn.MultiheadAttention(8, 2, batch_first=True, bias=bias).train(training))
-    assert type(fast) is layers.MultiheadAttention
-    x = torch.randn(3, 5, 8, dtype=torch.float64)
-
-    def results(module: nn.Module) -> list[torch.Tensor]:
-        inputs = x.clone().requires_grad_()
-        y, weights = module(inputs, inputs, inputs, need_weights=False)
-        assert weights is None
-        return [y, *torch.autograd.grad((y**3).sum(), [inputs, *module.parameters()])]
-
-    for a, b in zip(results(plain), results(fast), strict=True):
-        torch.testing.assert_close(a, b)
+def test_every_room_says_what_it_is_for():
+    for room in {*HOUSE} - TOP:
+        doc = ast.get_docstring(ast.parse((ROOT / room / "__init__.py").read_text()))
+        assert doc and room in (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize(
-    ("options", "asked"),
-    [
-        (dict(), dict(need_weights=True)),
-        (dict(dropout=0.5), dict(need_weights=False)),
-        (dict(), dict(need_weights=False, key_padding_mask=torch.eye(5, dtype=torch.bool))),
-        (dict(), dict(need_weights=False, attn_mask=torch.eye(5, dtype=torch.bool))),
-        (dict(batch_first=False), dict(need_weights=False)),
-        (dict(add_bias_kv=True), dict(need_weights=False)),
-        (dict(add_zero_attn=True), dict(need_weights=False)),
-        (dict(kdim=8, vdim=8), dict(need_weights=False)),
-        (dict(kdim=8, vdim=6), dict(need_weights=False)),
-    ],
-)
-def test_other_attention_is_left_alone(options, asked):
-    plain, fast = pair(nn.MultiheadAttention(8, 2, **{"batch_first": True, **options}))
-    x = torch.randn(5, 5, 8, dtype=torch.float64)
-    inputs = x, x, x if options.get("vdim", 8) == 8 else x[..., :6]
-    results = []
-    for module in (plain, fast):
-        torch.manual_seed(0)  # of dropout
-        results.append(module(*inputs, **asked))
-    for a, b in zip(*results, strict=True):
-        torch.testing.assert_close(a, b)
+@pytest.mark.parametrize("module", WITHOUT_TORCH)
+def test_what_is_read_off_records_needs_no_torch(module, command):
+    script = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    done = command("-c", script, folders=False)
+    assert done.returncode == 0, done.stderr
 
 
-def test_attention_takes_its_options_in_order():
-    plain, fast = pair(nn.MultiheadAttention(8, 2, batch_first=True))
-    x, mask = torch.randn(3, 5, 8, dtype=torch.float64), torch.zeros(3, 5, dtype=torch.bool)
-    torch.testing.assert_close(plain(x, x, x, mask, False)[0], fast(x, x, x, mask, False)[0])
-
-
-def test_attention_between_two_sequences_is_left_alone():
-    plain, fast = pair(nn.MultiheadAttention(8, 2, batch_first=True))
-    x, other = torch.randn(2, 3, 5, 8, dtype=torch.float64)
-    torch.testing.assert_close(plain(x, other, other)[0], fast(x, other, other)[0])
-    long = torch.randn(1, 65, 8, dtype=torch.float64)
-    torch.testing.assert_close(plain(long, long, long)[0], fast(long, long, long)[0])
-
-
-def test_max_pooling_passes_nan_on():
-    x = torch.zeros(1, 1, 4, 4)
-    x[0, 0, 1, 1] = torch.nan
-    _, fast = pair(nn.MaxPool2d(2))
-    assert fast(x.double()).isnan().sum() == 1
+def test_workers_import_nothing_that_draws(command):
+    """A worker imports the main script anew; what only the report needs would cost it seconds."""
+    heavy = "{'matplotlib', 'scipy', 'jinja2', 'pandas'}"
+    done = command(
+        "-c", f"import sys, run_experiments; print({heavy} & {{*sys.modules}})", folders=False
+    )
+    assert done.stdout.strip() == "set()", done.stdout + done.stderr

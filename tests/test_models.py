@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import models
-from checkpoints import content_digest
 from noise import noisy_parameters, weight_noise
+from store.checkpoints import content_digest
 
 HEAVY = 20_000_000  # parameters; architectures above it are tested in the slow part
 
@@ -38,7 +38,7 @@ def named_model(request) -> tuple[str, nn.Module]:
 def test_logits_have_the_shape_promised(named_model):
     _, model = named_model
     with torch.inference_mode():
-        assert model(torch.rand(2, 3, 28, 28)).shape == (2, models.CLASSES)
+        assert model(torch.rand(2, 3, 28, 28)).shape == (2, models.SEED.classes)
 
 
 def test_one_grey_channel_seen_three_times_gives_what_three_copies_give(named_model):
@@ -95,7 +95,7 @@ def test_resnet18_is_torchvisions():
 
     torch.manual_seed(0)
     ours = models.ARCHITECTURES["resnet18"]()
-    theirs = torchvision.models.resnet18(num_classes=models.CLASSES)
+    theirs = torchvision.models.resnet18(num_classes=models.SEED.classes)
     theirs.load_state_dict(ours.state_dict())
     x, y = torch.rand(8, 3, 28, 28), torch.arange(8)
     for model in (ours, theirs):

@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import data
-import machine
-import options
 from config import REGIMES, Recipe, Sweep
 from damage import snapshot
+from machine import offers
+from machine.checks import UsageError, choose_device, fail
 from models import ARCHITECTURES, DEFAULT_ARCHITECTURES
-from options import Options
+from runner import options
+from runner.options import Options
 
 
 @pytest.fixture(autouse=True)
@@ -42,8 +43,8 @@ def attempt(words: list[str]) -> tuple[int, str, Options | None]:
             asked = options.read(words)
             try:
                 options.check(asked)
-            except options.UsageError as error:
-                options.fail(error)
+            except UsageError as error:
+                fail(error)
         except SystemExit as end:
             return end.code, err.getvalue(), None
     return 0, err.getvalue(), asked
@@ -232,7 +233,7 @@ def test_a_device_is_one_that_is_there(monkeypatch, gpus, name, device):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     if device:
-        assert options.choose_device(name) == torch.device(device)
+        assert choose_device(name) == torch.device(device)
     else:
         status, message, _ = attempt(["--device", name])
         assert status == 2 and is_one_short_line(message)
@@ -240,7 +241,7 @@ def test_a_device_is_one_that_is_there(monkeypatch, gpus, name, device):
 
 
 def test_threads_are_at_most_the_cores(monkeypatch):
-    monkeypatch.setattr(machine, "cores", lambda: 4)
+    monkeypatch.setattr(offers, "cores", lambda: 4)
     assert attempt(["--threads", "4"])[0] == 0
     status, message, _ = attempt(["--threads", "5"])
     assert status == 2 and "from 1 to 4 (this machine's cores), got 5" in message

@@ -8,17 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import config
-import plan as plans
-import records
 from config import Run
 from damage import damaged, edited, json_values, rewrite, snapshot
 from fakes import make_plan
-from files import Damaged
+from store import records
+from store.files import Damaged
+from store.plan import Plan, as_data, load_plan, plan_path, save_plan
 
 PLAN = make_plan(alphas=(0.0, 0.1), draws=2)
 
 
-def with_recipe(plan: plans.Plan, **changes) -> plans.Plan:
+def with_recipe(plan: Plan, **changes) -> Plan:
     return dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, **changes))
 
 
@@ -26,7 +26,7 @@ def with_recipe(plan: plans.Plan, **changes) -> plans.Plan:
 def saved(tmp_path_factory):
     """A results folder with a plan."""
     folder = tmp_path_factory.mktemp("results")
-    plans.save(folder, PLAN)
+    save_plan(folder, PLAN)
     return folder
 
 
@@ -37,18 +37,18 @@ def saved(tmp_path_factory):
     "plan", [PLAN, make_plan(), make_plan(("vit",), ("noisy",), (7,)), with_recipe(PLAN, epochs=1)]
 )
 def test_a_plan_is_read_back_as_it_was_saved(tmp_path, plan):
-    plans.save(tmp_path / "new", plan)
-    found = plans.load(tmp_path / "new")
+    save_plan(tmp_path / "new", plan)
+    found = load_plan(tmp_path / "new")
     assert found == plan
     assert [r.run_id for r in found.runs] == [r.run_id for r in plan.runs]
 
 
 def test_a_folder_without_a_plan_says_so(tmp_path):
     with pytest.raises(FileNotFoundError):
-        plans.load(tmp_path)
+        load_plan(tmp_path)
 
 
-TEXT = json.dumps(dataclasses.asdict(PLAN))
+TEXT = json.dumps(as_data(PLAN))
 
 
 @pytest.mark.parametrize(
@@ -82,24 +82,24 @@ TEXT = json.dumps(dataclasses.asdict(PLAN))
 def test_a_damaged_plan_is_refused_in_one_line(tmp_path, text):
     assert text != TEXT
     data = text.encode("utf-8", "surrogatepass")
-    plans.path(tmp_path).write_bytes(data)
+    plan_path(tmp_path).write_bytes(data)
     with pytest.raises(Damaged, match="not a plan of this version") as caught:
-        plans.load(tmp_path)
+        load_plan(tmp_path)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
-    assert plans.path(tmp_path).read_bytes() == data
+    assert plan_path(tmp_path).read_bytes() == data
 
 
 def test_a_folder_in_the_place_of_a_plan_is_refused(tmp_path):
-    plans.path(tmp_path).mkdir()
+    plan_path(tmp_path).mkdir()
     with pytest.raises(Damaged, match="Is a directory"):
-        plans.load(tmp_path)
+        load_plan(tmp_path)
 
 
 def refused_or_usable(folder, data: bytes) -> None:
-    rewrite(plans.path(folder), data)
+    rewrite(plan_path(folder), data)
     before = snapshot(folder)
     try:
-        plan = plans.load(folder)
+        plan = load_plan(folder)
     except Damaged as error:
         assert "\n" not in str(error)
     else:
@@ -185,8 +185,8 @@ def test_whatever_is_joined_each_run_is_asked_for_what_those_that_name_it_ask(as
 def test_a_joined_plan_is_read_back_as_it_was_saved(tmp_path):
     joined = make_plan(("mlp",), seeds=(7,), draws=9).joined(PLAN)
     assert joined.earlier
-    plans.save(tmp_path, joined)
-    assert plans.load(tmp_path) == joined
+    save_plan(tmp_path, joined)
+    assert load_plan(tmp_path) == joined
 
 
 def test_of_two_precisions_the_finer_is_kept():

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-import pool
 from conftest import ROOT
+from runner import pool
 
 
 def work(job, tell, fate=None):
@@ -94,7 +94,8 @@ def test_an_exception_here_ends_the_workers(monkeypatch):
 def test_workers_end_when_their_parent_is_killed(tmp_path):
     script = f"""
 import sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
-import functools, pool, test_pool
+import functools, test_pool
+from runner import pool
 if __name__ == "__main__":
     show = lambda job, kind, facts: kind == "pid" and print(facts["pid"], flush=True)
     pool.run_jobs([0, 1], functools.partial(test_pool.work, fate={{0: "slow", 1: "slow"}}), 2, show)

@@ -9,13 +9,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import evaluate
 import models
-import records
-import stats
+from analysis import intervals
+from analysis.needs import half_widths, is_complete, lacking
 from config import LEAST_DRAWS, PROBES, Recipe, Run, Sweep
 from data import Dataset
-from schedule import half_widths, lacking
+from runner import execute
+from store import records
 
 TOTAL = 1000
 ALPHAS = (0.0, 0.1, 0.5, 2.0)
@@ -34,7 +34,7 @@ def made_up(point: tuple, antithetic: bool = False) -> list:
 
 
 def measured(sweep: Sweep, rows: list = (), most: float = np.inf, **options) -> list[list]:
-    """Measure on from the rows there are, as `evaluate.extend` does, to the end or `most` rows."""
+    """Measure on from the rows there are, as `execute.extend` does, to the end or `most` rows."""
     rows = list(rows)
     while todo := lacking(rows, sweep):
         for point in todo:
@@ -55,7 +55,7 @@ def stops_at(values: list[float], sweep: Sweep, floor: float) -> int:
     """Return how many draws the rule asks for, worked out from `stats.half_width` alone."""
     first = max(sweep.draws, LEAST_DRAWS)
     for n in range(first, sweep.max_draws):
-        if stats.half_width(values[:n], floor) <= sweep.precision:
+        if intervals.half_width(values[:n], floor) <= sweep.precision:
             return n
     return sweep.max_draws
 
@@ -106,7 +106,9 @@ def test_the_next_draw_is_of_the_open_strengths_ascending_and_closes_gaps_first(
 @given(st.lists(st.integers(0, 50), min_size=2, max_size=30))
 def test_half_widths_are_those_of_every_beginning(counts):
     found = half_widths(np.array([(c, 50) for c in counts]))
-    expected = [stats.half_width(np.array(counts[:n]) / 50, 1 / 50) for n in range(2, len(counts))]
+    expected = [
+        intervals.half_width(np.array(counts[:n]) / 50, 1 / 50) for n in range(2, len(counts))
+    ]
     assert np.isnan(found[0]) and found[1:-1] == pytest.approx(expected)
 
 
@@ -196,8 +198,8 @@ EMPTY = records.new(RUN, "weights", [0.1], {})
 
 
 def extended(record, model, dataset, sweep, most=None):
-    """Return the record after `most` steps of `evaluate.extend`, and what was said to be left."""
-    steps = list(itertools.islice(evaluate.extend(record, model, dataset, sweep, RUN.seed), most))
+    """Return the record after `most` steps of `execute.extend`, and what was said to be left."""
+    steps = list(itertools.islice(execute.extend(record, model, dataset, sweep, RUN), most))
     return steps[-1][0], [left for _, left in steps]
 
 
@@ -210,7 +212,7 @@ def whole(model, dataset):
 def test_a_sweep_is_left_with_nothing_only_at_its_end(whole):
     record, said = whole
     assert said[-1] == 0 and 0 not in said[:-1]
-    assert records.is_complete(record, replace(PRECISE, antithetic=True))
+    assert is_complete(record, replace(PRECISE, antithetic=True))
     assert len(said) == sum(len(b["rows"]) for b in record["measurements"]) + 1  # and the Hessian
     (block,) = record["curvature"]
     assert block["images"] == 50 and {len(f) for f in block["forms"].values()} == {PROBES}
@@ -227,7 +229,7 @@ def test_a_killed_real_sweep_ends_in_the_same_bytes(whole, model, dataset, most)
     record, said = whole
     sweep = replace(PRECISE, antithetic=True)
     part, _ = extended(EMPTY, model, dataset, sweep, most % len(said))
-    assert part != record and not records.is_complete(part, sweep)
+    assert part != record and not is_complete(part, sweep)
     again, _ = extended(part, model, dataset, sweep)
     assert records.dumps(again) == records.dumps(record)
 
@@ -267,9 +269,9 @@ def test_training_images_are_measured_with_the_draws_asked_for(whole):
 def test_a_record_without_its_hessian_is_not_complete(whole):
     sweep = replace(PRECISE, antithetic=True)
     record = whole[0]
-    assert not records.is_complete({**record, "curvature": []}, sweep)
-    assert not records.is_complete(record, replace(sweep, noise_seed=1))
+    assert not is_complete({**record, "curvature": []}, sweep)
+    assert not is_complete(record, replace(sweep, noise_seed=1))
     bare = {k: v for k, v in record.items() if k != "curvature"}
-    assert records.is_complete(bare, PRECISE) and not records.is_complete(bare, sweep)
+    assert is_complete(bare, PRECISE) and not is_complete(bare, sweep)
     first = [b for b in record["measurements"] if b["settings"] == sweep.settings]
-    assert not records.is_complete({**record, "measurements": first}, sweep)
+    assert not is_complete({**record, "measurements": first}, sweep)

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import report
+from config import Recipe
 from conftest import ROOT
 from models import DEFAULT_ARCHITECTURES
 
@@ -160,7 +161,6 @@ def test_the_reference_names_no_machine_and_no_path():
 
 
 def test_the_training_strength_is_the_pilots_choice():
-    from config import Recipe
 
     table = pd.read_csv(REFERENCE / "pilot.csv", index_col="alpha_train")
     assert table["mean"].drop(0.0, errors="ignore").idxmax() == Recipe().alpha_train

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import records
+from analysis.needs import needs
 from config import Run, Sweep, digest
 from damage import damaged, edited, flip, json_values, rewrite, snapshot
-from files import Damaged, Foreign
-from records import FORMAT, Conflict, add, merge, missing, rows
+from store import records
+from store.files import Damaged, Foreign
+from store.records import FORMAT, Conflict, add, merge, rows
 
 RUN = Run("mlp", "clean", 0)
 TEST = {"test_size": 0, "noise_seed": 0}
@@ -60,10 +61,12 @@ def test_the_order_of_adding_leaves_no_trace(order):
 
 def test_missing_is_what_the_sweep_asks_for_and_the_record_lacks():
     sweep = Sweep(alphas=(0, 0.1, 0.5), draws=2)
-    assert missing(RECORD, sweep) == [(0.5, 1, 1)]
-    assert missing(None, sweep) == missing(EMPTY, sweep) == sweep.points
-    assert missing(RECORD, Sweep(alphas=(0,), draws=9)) == []
-    assert len(missing(RECORD, Sweep(alphas=(0,), noise_seed=1))) == 1
+    assert [block.points for block in needs(RECORD, sweep)] == [[(0.5, 1, 1)]]
+    assert needs(None, sweep) == needs(EMPTY, sweep)
+    assert [block.points for block in needs(EMPTY, sweep)] == [sweep.points]
+    assert needs(RECORD, Sweep(alphas=(0,), draws=9)) == []
+    ((images, settings, points),) = needs(RECORD, Sweep(alphas=(0,), noise_seed=1))
+    assert (images, len(points)) == ("test", 1) and settings["noise_seed"] == 1
 
 
 # ---- Merging ---------------------------------------------------------------------------------

@@ -16,20 +16,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import answers
-import curvature
-import figures
-import flatness
-import gather
-import plan as plans
-import records
 import report
-import stats
-import tables
+from analysis import intervals
 from config import Recipe, Run
 from fakes import make_plan, make_results, measure, read_json
-from files import Damaged
-from merge import NotResults, merge_results
+from reporting import curvature, plots
+from reporting.accuracy import draw_curves, draw_effects, main_table, say_alphas
+from reporting.results import find_missing, read
+from reporting.text import bounds
+from store import records
+from store.files import Damaged
+from store.merge import NotResults, merge_results
+from store.plan import load_plan, save_plan
 
 ROOT = Path(__file__).parent.parent
 WRITTEN = {
@@ -85,7 +83,7 @@ def test_tables_have_the_documented_columns_and_every_run(made):
 
 def test_tables_show_the_counts_of_the_records(tmp_path):
     plan = make_plan(("mlp",), ("clean",), (0,), alphas=(0.0, 0.1), draws=2)
-    plans.save(tmp_path, plan)
+    save_plan(tmp_path, plan)
     record = records.new(plan.runs[0], "w", [], {})
     rows = [
         [0.0, 0, 1, 98, 100, 5.0],
@@ -149,7 +147,7 @@ def test_sign_column_appears_only_with_antithetic_draws(tmp_path):
     folder = make_results(tmp_path, make_plan(("mlp",), **SMALL))
     report.rebuild(folder, everything=False)
     before = (folder / "summary.csv").read_bytes()
-    plan = plans.load(folder)
+    plan = load_plan(folder)
     run = plan.runs[0]
     path = folder / "runs" / f"{run.run_id}.json"
     minus = measure(run, [(0.1, 0, -1), (0.1, 1, -1)], plan.sweep.settings)
@@ -165,10 +163,10 @@ def test_sign_column_appears_only_with_antithetic_draws(tmp_path):
 def test_curvature_is_shown_beside_its_prediction(tmp_path):
     plan = make_plan(("mlp",), **SMALL, antithetic=True)
     make_results(tmp_path, plan)
-    results = gather.read(tmp_path)
-    assert gather.find_missing(plan, results.records) == []
+    results = read(tmp_path)
+    assert find_missing(plan, results.records) == []
     assert len(results.training) == len(results.rows) == 6 * 13 and len(results.traces) == 6
-    trace, both, test = flatness.make_tables(results.rows, results.training, results.traces)
+    trace, both, test = curvature.make_tables(results.rows, results.training, results.traces)
     assert len(test.body) == len(both.body) == 2 * 3 and len(trace.body) == 2
     line = next(row for row in both.body if row[:2] == ["mlp, clean", "0.5"])
     assert line[3] == "0.312 ± 0"  # ½ · 0.5² · 2.5, the same for every seed of the fake
@@ -183,7 +181,7 @@ def test_what_antithetic_sweeps_lack_is_named(tmp_path):
     plan = make_plan(("mlp",), ("clean",), (0,), **SMALL)
     make_results(tmp_path, plan)
     asked = replace(plan, sweep=replace(plan.sweep, antithetic=True))
-    (message,) = gather.find_missing(asked, gather.read(tmp_path).records)
+    (message,) = find_missing(asked, read(tmp_path).records)
     assert message.split(": ")[1] == (
         "6 measurements missing (at α = 0.1, 0.5, 2); 13 measurements on training images missing"
         " (at α = 0, 0.1, 0.5, 2); no estimate of the Hessian's trace"
@@ -239,9 +237,9 @@ def test_other_recipes_and_bad_files_are_left_out_and_named(folder):
     before = report.rebuild(folder, everything=False)
     other = Run("mlp", "clean", 0, Recipe(epochs=9))
     path = folder / "runs" / f"{other.run_id}.json"
-    rows = measure(other, [(0.0, 0, 1)], plans.load(folder).sweep.settings)
+    rows = measure(other, [(0.0, 0, 1)], load_plan(folder).sweep.settings)
     record = records.new(other, "w", [], {})
-    records.save(path, records.add(record, plans.load(folder).sweep.settings, rows))
+    records.save(path, records.add(record, load_plan(folder).sweep.settings, rows))
     (folder / "runs" / "broken.json").write_text("{")
     after = report.rebuild(folder, everything=False)
     pd.testing.assert_frame_equal(after.sweep, before.sweep)
@@ -253,16 +251,16 @@ def test_other_recipes_and_bad_files_are_left_out_and_named(folder):
 
 def test_runs_outside_the_plan_but_of_its_recipe_enter(folder):
     extra = make_plan(("vit",), ("clean",), (7,), **SMALL)
-    full = plans.load(folder)
+    full = load_plan(folder)
     make_results(folder, extra)
-    plans.save(folder, full)
+    save_plan(folder, full)
     found = report.rebuild(folder, everything=False)
     assert found.missing == []
     assert tuple(found.summary.iloc[-1][["architecture", "seed"]]) == ("vit", 7)
 
 
 def test_measurements_under_other_settings_do_not_mix(folder):
-    plan = plans.load(folder)
+    plan = load_plan(folder)
     path = folder / "runs" / f"{plan.runs[0].run_id}.json"
     before = report.rebuild(folder, everything=False).sweep
     rows = measure(plan.runs[0], [(0.0, 0, 1)], {"noise_seed": 1}, total=100)
@@ -371,7 +369,7 @@ def test_page_gives_verdicts_with_n_and_provenance(made):
     at = ", ".join(f"{a:g}" for a in best.alpha)
     assert f"accuracy is better at α = {at} (most at" in words
     assert "n = 3 paired seeds, 2 draws each" in words
-    factor = float(stats.t_factor(3, 3))
+    factor = float(intervals.t_factor(3, 3))
     assert f"simultaneous over 3 strengths is ± {factor:.1f} standard errors" in words
     assert "2-core CPU" in words and "peak_lr" in words and "Nothing: every run" in words
 
@@ -388,7 +386,7 @@ def test_page_gives_verdicts_with_n_and_provenance(made):
 )
 def test_neighbouring_strengths_are_said_as_a_range(some, words):
     every = pd.DataFrame({"alpha": [0.1, 0.2, 0.5, 1.0, 2.0]})
-    assert answers.say_alphas(pd.DataFrame({"alpha": some}), every) == words
+    assert say_alphas(pd.DataFrame({"alpha": some}), every) == words
 
 
 def test_verdict_of_an_architecture_without_pairs_is_not_made_up(tmp_path):
@@ -418,9 +416,9 @@ def test_markdown_and_latex_hold_the_main_table(made):
 
 
 def test_main_table_agrees_with_the_statistics(made):
-    rows = gather.read(made).rows
-    table = answers.main_table(rows, "cnn")
-    means = stats.intervals(rows).set_index(["architecture", "regime", "alpha"])
+    rows = read(made).rows
+    table = main_table(rows, "cnn")
+    means = intervals.mean_accuracy(rows).set_index(["architecture", "regime", "alpha"])
     line = next(row for row in table.body if row[0] == "0.5")
     for column, regime in ((1, "clean"), (2, "noisy")):
         found = means.loc["cnn", regime, 0.5]
@@ -446,15 +444,15 @@ def test_censored_values_are_written_as_such(row, log, signed, text):
     censored = 2 if row[0] != row[1] else 0
     names = ("mean_low", "mean_high", "low", "high")
     found = {"seeds": 3, "censored": censored, **dict(zip(names, row, strict=True))}
-    assert tables.bounds(found, log, signed) == text
+    assert bounds(found, log, signed) == text
 
 
 # --- figures ------------------------------------------------------------------------------------
 
 
 def test_curves_show_every_seed_and_the_mean(made):
-    rows = gather.read(made).rows
-    figure = figures.panels(figures.draw_curves, rows, ["mlp", "cnn"])
+    rows = read(made).rows
+    figure = plots.panels(draw_curves, rows, ["mlp", "cnn"])
     assert [axes.get_title() for axes in figure.axes] == [
         "mlp, 2 draws per seed and α",
         "cnn, 2 draws per seed and α",
@@ -463,7 +461,7 @@ def test_curves_show_every_seed_and_the_mean(made):
     assert axes.get_xscale() == "log" and axes.get_xticklabels()[0].get_text() == "0"
     lines = {line.get_label(): line for line in axes.lines}
     mean = lines["noisy (mean, n = 3 seeds)"]
-    expected = stats.intervals(rows).set_index(["architecture", "regime", "alpha"])["mean"]
+    expected = intervals.mean_accuracy(rows).set_index(["architecture", "regime", "alpha"])["mean"]
     expected = expected["mlp", "noisy"].drop(0.0)
     np.testing.assert_allclose(mean.get_ydata(), expected)
     np.testing.assert_allclose(mean.get_xdata(), expected.index)
@@ -472,20 +470,20 @@ def test_curves_show_every_seed_and_the_mean(made):
 
 
 def test_regimes_differ_without_colour():
-    looks = figures.LOOKS.values()
-    assert len({(look["linestyle"]) for look in looks}) == len(figures.LOOKS)
-    assert len({(look["marker"]) for look in looks}) == len(figures.LOOKS)
+    looks = plots.LOOKS.values()
+    assert len({(look["linestyle"]) for look in looks}) == len(plots.LOOKS)
+    assert len({(look["marker"]) for look in looks}) == len(plots.LOOKS)
 
 
 def test_resolved_effects_are_filled(made):
-    rows = gather.read(made).rows
-    (axes,) = figures.panels(figures.draw_effects, rows, ["mlp"]).axes
-    effects = stats.paired_effects(rows[rows.architecture == "mlp"])
+    rows = read(made).rows
+    (axes,) = plots.panels(draw_effects, rows, ["mlp"]).axes
+    effects = intervals.paired_effects(rows[rows.architecture == "mlp"])
     fills = {}
     for container in axes.containers:
         line = container.lines[0]
         fills.setdefault(line.get_markerfacecolor() != "white", []).extend(line.get_ydata())
-    for resolved, part in effects.groupby(effects.verdict != stats.UNRESOLVED):
+    for resolved, part in effects.groupby(effects.verdict != intervals.UNRESOLVED):
         np.testing.assert_allclose(sorted(fills[resolved]), sorted(100 * part.effect))
 
 
@@ -528,7 +526,7 @@ def test_merging_again_changes_nothing(folder, tmp_path):
 
 def test_a_folder_without_a_plan_takes_the_other_ones(folder, tmp_path):
     merge_results(tmp_path / "new", [folder])
-    assert plans.load(tmp_path / "new") == plans.load(folder)
+    assert load_plan(tmp_path / "new") == load_plan(folder)
     assert report.rebuild(tmp_path / "new", everything=False).missing == []
 
 
@@ -536,7 +534,7 @@ def test_plans_of_one_recipe_are_joined(tmp_path):
     one = make_results(tmp_path / "one", make_plan(("mlp",), **SMALL))
     two = make_results(tmp_path / "two", make_plan(("cnn",), **SMALL), PARTIAL["one seed"])
     merge_results(one, [two])
-    assert plans.load(one).architectures == ("mlp", "cnn")
+    assert load_plan(one).architectures == ("mlp", "cnn")
     assert (
         len(report.rebuild(one, everything=False).missing) == 4
     )  # the other machine's runs are asked for too
@@ -549,14 +547,14 @@ def test_another_recipe_is_taken_but_keeps_out_of_the_tables(folder, tmp_path):
     merge_results(folder, [tmp_path / "other"])
     after = report.rebuild(folder, everything=False)
     pd.testing.assert_frame_equal(after.summary, before.summary)
-    assert len(after.left_out) == 6 and plans.load(folder) == make_plan(**SMALL)
+    assert len(after.left_out) == 6 and load_plan(folder) == make_plan(**SMALL)
 
 
 @pytest.mark.parametrize("what", ["measurement", "weights"])
 def test_conflicts_are_refused_by_name_and_nothing_is_written(folder, tmp_path, what):
     target = tmp_path / "target"
     shutil.copytree(folder, target)
-    run = plans.load(folder).runs[5]
+    run = load_plan(folder).runs[5]
     path = folder / "runs" / f"{run.run_id}.json"
     record = records.load(path)
     if what == "weights":

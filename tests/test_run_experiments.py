@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import records
 import report
 from config import REGIMES
+from store import records
 
 TINY = "--epochs 1 --train-size 300 --test-size 200 --batch-size 32 --alphas 0 0.1 1 --draws 2"
 MAIN = ("run_experiments.py", *TINY.split())

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import models
-import sanity_check as sanity
+import sanity_check
 from noise import weight_noise
 
 
@@ -22,18 +22,18 @@ LABELS = torch.arange(20) % 10
 
 
 def test_good_things_pass(model):
-    sanity.check_shapes()
-    sanity.check_noise(model, IMAGES, LABELS)
-    sanity.check_chance(0.11)
-    sanity.check_drops(0.010, 0.019)
+    sanity_check.check_shapes()
+    sanity_check.check_noise(model, IMAGES, LABELS)
+    sanity_check.check_chance(0.11)
+    sanity_check.check_drops(0.010, 0.019)
 
 
 def test_a_wrong_shape():
     def build(name):
         return nn.Sequential(nn.Flatten(), nn.Linear(3 * 28 * 28, 7))
 
-    with pytest.raises(sanity.Insane, match=r"mlp gives logits \(2, 7\)"):
-        sanity.check_shapes(build)
+    with pytest.raises(sanity_check.Insane, match=r"mlp gives logits \(2, 7\)"):
+        sanity_check.check_shapes(build)
 
 
 def test_noise_at_alpha_zero(model):
@@ -42,8 +42,8 @@ def test_noise_at_alpha_zero(model):
         with weight_noise(model, alpha + 1.0, generator):
             yield
 
-    with pytest.raises(sanity.Insane, match="α = 0 changes"):
-        sanity.check_noise(model, IMAGES, LABELS, never_zero)
+    with pytest.raises(sanity_check.Insane, match="α = 0 changes"):
+        sanity_check.check_noise(model, IMAGES, LABELS, never_zero)
 
 
 def test_noise_that_is_missing(model):
@@ -51,8 +51,8 @@ def test_noise_that_is_missing(model):
     def nothing(model, alpha, generator=None):
         yield
 
-    with pytest.raises(sanity.Insane, match="changes no weight"):
-        sanity.check_noise(model, IMAGES, LABELS, nothing)
+    with pytest.raises(sanity_check.Insane, match="changes no weight"):
+        sanity_check.check_noise(model, IMAGES, LABELS, nothing)
 
 
 def test_weights_restored_by_subtraction(model):
@@ -67,16 +67,16 @@ def test_weights_restored_by_subtraction(model):
             for p, e in zip(model.parameters(), noise):
                 p -= e
 
-    with pytest.raises(sanity.Insane, match="bit for bit"):
-        sanity.check_noise(model, IMAGES, LABELS, add_then_subtract)
+    with pytest.raises(sanity_check.Insane, match="bit for bit"):
+        sanity_check.check_noise(model, IMAGES, LABELS, add_then_subtract)
 
 
 @pytest.mark.parametrize("accuracy", [0.0, 0.04, 0.21, 0.97, float("nan")])
 def test_accuracy_that_enormous_noise_does_not_bring_to_chance(accuracy):
-    with pytest.raises(sanity.Insane, match="not chance"):
-        sanity.check_chance(accuracy)
+    with pytest.raises(sanity_check.Insane, match="not chance"):
+        sanity_check.check_chance(accuracy)
 
 
 def test_noisy_training_that_clearly_hurts():
-    with pytest.raises(sanity.Insane, match="clearly worse"):
-        sanity.check_drops(clean=0.01, noisy=0.03)
+    with pytest.raises(sanity_check.Insane, match="clearly worse"):
+        sanity_check.check_drops(clean=0.01, noisy=0.03)

@@ -5,9 +5,9 @@ import importlib.util
 import pytest
 
 import fakes
-import options
-import tracking
-from execute import Folders
+from machine.checks import UsageError
+from runner import listeners, options
+from store.folders import Folders
 
 
 def test_without_the_package_it_is_a_clear_error(monkeypatch):
@@ -15,7 +15,7 @@ def test_without_the_package_it_is_a_clear_error(monkeypatch):
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "tensorboard" else find(name)
     )
-    with pytest.raises(options.UsageError, match="--tensorboard: needs .* pip install tensorboard"):
+    with pytest.raises(UsageError, match="--tensorboard: needs .* pip install tensorboard"):
         options.check(options.read(["--tensorboard"]))
     options.check(options.read([]))
 
@@ -29,8 +29,8 @@ def test_losses_and_accuracies_are_written_by_run(tmp_path):
     [run] = plan.runs
     folders = Folders(tmp_path, tmp_path, tmp_path)
     for epoch in (1, 2):
-        tracking.track(folders, plan.sweep, run, "epoch", {"epoch": epoch, "loss": 1 / epoch})
-    tracking.track(folders, plan.sweep, run, "done", {})
+        listeners.track(folders, plan.sweep, run, "epoch", {"epoch": epoch, "loss": 1 / epoch})
+    listeners.track(folders, plan.sweep, run, "done", {})
     events = EventAccumulator(str(tmp_path / "tensorboard" / run.run_id)).Reload()
     assert [(e.step, e.value) for e in events.Scalars("training loss")] == [(1, 1.0), (2, 0.5)]
     rows = fakes.measure(run, plan.sweep.points, plan.sweep.settings)

@@ -10,9 +10,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import config
 import models
-from checkpoints import content_digest
+import train as module
 from config import REGIMES, Recipe, Run
 from data import Dataset
+from store.checkpoints import content_digest
 from train import Diverged, Stopped, initial_model, train
 
 CPU = torch.device("cpu")
@@ -76,15 +77,14 @@ def test_building_a_model_leaves_other_streams_alone():
 
 def test_regimes_share_batch_order(shapes, monkeypatch):
     seen: dict[str, list[int]] = {}
-    import train as module
 
     real = module.train_step
     for regime in REGIMES:
         order = seen.setdefault(regime, [])
 
-        def spy(model, noise, alpha, stream, optimizer, x, y, order=order):
+        def spy(method, optimizer, x, y, order=order):
             order.extend(y.tolist())
-            return real(model, noise, alpha, stream, optimizer, x, y)
+            return real(method, optimizer, x, y)
 
         monkeypatch.setattr(module, "train_step", spy)
         train(Run("mlp", regime, 0, TINY), shapes, CPU)
@@ -96,18 +96,18 @@ def test_regimes_share_batch_order(shapes, monkeypatch):
 def test_noise_is_fresh_in_every_batch_and_the_optimiser_steps_the_clean_weights(
     shapes, monkeypatch
 ):
-    import train as module
 
     real, gaps = module.train_step, []
 
-    def spy(model, noise, alpha, stream, optimizer, x, y):
+    def spy(method, optimizer, x, y):
+        model = method.model
         clean = model.net[2].weight.detach().clone()
         hook = model.net[2].register_forward_hook(
             lambda module, *_: gaps.append(module.weight.detach() - clean)
         )
         with torch.no_grad():
             before = clean.clone()
-        loss = real(model, noise, alpha, stream, optimizer, x, y)
+        loss = real(method, optimizer, x, y)
         hook.remove()
         moved = (model.net[2].weight - before).abs().max()
         assert moved < 0.05  # a step of the optimiser, without the noise

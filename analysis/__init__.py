@@ -1,0 +1,1 @@
+"""Rows in, intervals out; no torch."""

@@ -1,0 +1,1 @@
+"""What this computer offers and allows; the same arithmetic in less time."""

@@ -1,0 +1,15 @@
+"""Training without noise."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from methods.method import Method
+
+
+class Plain(Method):
+    """g = ∇L(w)."""
+
+    def gradients(self, x: Tensor, y: Tensor) -> Tensor:
+        loss = F.cross_entropy(self.model(x), y)  # (B, C, H, W) -> (B, classes) -> ()
+        loss.backward()
+        return loss

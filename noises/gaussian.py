@@ -1,0 +1,22 @@
+"""Additive Gaussian noise, relative to the spread of the weights: the default family.
+
+w' = w + α·s·z with z ~ N(0, 1), independent per element, and s the population standard deviation
+of the clean w over the whole tensor. α = 0.1 moves every weight by a tenth of the typical weight.
+"""
+
+from noises.family import Family
+
+
+def apply(w, z, strength):
+    """Return w + strength·s·z, in the dtype of w."""
+    from noise import relative_std
+
+    return w.addcmul(z.to(w.dtype), relative_std(w).to(w.dtype), value=strength)
+
+
+gaussian = Family(
+    meaning="the standard deviation of each weight tensor",
+    strengths=(0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.4, 2),
+    apply=apply,
+    signed=True,
+)

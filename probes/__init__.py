@@ -1,0 +1,1 @@
+"""What else is read off one trained model."""

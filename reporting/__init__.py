@@ -1,0 +1,1 @@
+"""One question per file: table, sentence, figure; and the pages that carry them."""

@@ -1,0 +1,59 @@
+"""One number per curve, and the seeds it would take: tables. No torch."""
+
+import pandas as pd
+
+from analysis import curves, intervals
+from reporting.text import Table, bounds, count, find, number
+
+
+def metrics_table(
+    rows: pd.DataFrame, architecture: str, baseline: str = intervals.BASELINE
+) -> Table:
+    """Return the curve metrics of each regime over seeds, and against the baseline.
+
+    Without rows unless two or more α > 0 were measured: there is no curve.
+    """
+    low, high = curves.alpha_range(rows)
+    per_run = curves.curve_metrics(rows)
+    mine = per_run[per_run.architecture == architecture]
+    means = curves.metrics_over_seeds(mine).set_index(["regime", "metric"])
+    pairs = curves.metrics_over_seeds(curves.paired_metrics(mine, baseline))
+    pairs = pairs.set_index(["regime", "metric"])
+    regimes = list(dict.fromkeys(mine.regime))
+    others = [r for r in regimes if r != baseline]
+    body = []
+    for metric, meaning in curves.METRICS.items() if low < high else ():
+        log = metric in curves.LOG
+        effects = [bounds(find(pairs, (r, metric)), log, signed=not log) for r in others]
+        body.append([meaning, *(bounds(find(means, (r, metric)), log) for r in regimes), *effects])
+    header = ["Metric", *regimes, *(f"{r} against {baseline}" for r in others)]
+    caption = (
+        f"{architecture}: curve metrics, mean over seeds [95% t-interval, each by itself] (n). "
+        "α-valued metrics: geometric means, and ratios; else differences. "
+        f"Between α = {low:g} and {high:g}; small: α ≤ {curves.SMALL:g}. "
+        "> and <: beyond what was swept"
+    )
+    return Table(caption, header, body)
+
+
+def seeds_table(effects: pd.DataFrame) -> Table:
+    """Return how many seeds each unresolved comparison would take."""
+    body = [
+        [
+            f"{row.architecture}, {row.regime}",
+            f"{row.alpha:g}",
+            f"{row.seeds}",
+            number(row.sd, 3, 100),
+            count(row.needed),
+            " to ".join(dict.fromkeys((count(row.needed_low), count(row.needed_high)))),
+        ]
+        for row in intervals.what_it_takes(effects).itertuples()
+        if row.seeds > 1  # one seed has no spread to go by
+    ]
+    caption = (
+        f"Seeds that would resolve an effect of {100 * intervals.EFFECT:g} point with "
+        f"{100 * intervals.POWER:g}% power at the simultaneous level, for each unresolved "
+        "comparison; the range is what the uncertainty of the spread (95% χ² interval) leaves"
+    )
+    header = ["Comparison", "α", "n now", "Spread over seeds (points)", "Seeds needed", "Range"]
+    return Table(caption, header, body)

@@ -1,0 +1,142 @@
+"""Figures of the report: pure functions from rows to figures, and figures to bytes. No pyplot.
+
+Readable in grey and by colour-blind readers: hues of Okabe and Ito (2008), and every regime has a
+line style and a marker of its own beside its hue.
+"""
+
+import io
+from collections.abc import Callable, Iterable, Sequence
+
+import matplotlib.style
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis import intervals
+from config import REGIMES
+
+HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+DASHES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+LOOKS = {
+    name: {
+        "color": HUES[i % len(HUES)],
+        "linestyle": DASHES[i % len(DASHES)],
+        "marker": MARKERS[i % len(MARKERS)],
+    }
+    for i, name in enumerate(REGIMES)
+}
+"""Colour, line style and marker of each regime."""
+STYLE = [
+    "default",  # whatever matplotlibrc the user has
+    {
+        "axes.axisbelow": True,
+        "axes.grid": True,
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "font.size": 9,
+        "grid.color": "#dddddd",
+        "legend.frameon": False,
+        "legend.fontsize": 8,
+        "lines.markersize": 4,
+        "savefig.dpi": 150,
+        "svg.hashsalt": "weight noise",  # or every file has ids of its own
+    },
+]
+METADATA = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "svg": {"Date": None, "Creator": None},
+}
+"""What would make two files of one figure differ is left out."""
+NO_RUNS = "no runs yet"
+MANY = 2000
+"""Points that are drawn as pixels if there are more: as vectors they would make a page heavy."""
+
+
+def encode(figure: Figure, kind: str) -> bytes:
+    """Return a figure as the bytes of a `png`, `pdf` or `svg` file, the same every time."""
+    buffer = io.BytesIO()
+    with matplotlib.style.context(STYLE):
+        figure.savefig(buffer, format=kind, metadata=METADATA[kind])
+    return buffer.getvalue()
+
+
+def describe_draws(rows: pd.DataFrame) -> str:
+    """Return ", 5 draws per seed" or ", 10 to 40 draws per seed"; nothing without noise."""
+    noisy = rows[(rows.alpha > 0) & (rows.sign > 0)]
+    sizes = noisy.groupby([*intervals.RUN, "alpha"], observed=True).size()
+    if sizes.empty:
+        return ""
+    low, high = sizes.min(), sizes.max()
+    count = f"{low} to {high}" if low < high else f"{low}"
+    return f", {count} {'draw' if high == 1 else 'draws'} per seed and α"
+
+
+def panels(
+    draw: Callable[[Axes, pd.DataFrame], None],
+    table: pd.DataFrame,
+    architectures: Sequence[str],
+    describe: Callable[[pd.DataFrame], str] = describe_draws,
+) -> Figure:
+    """Draw one panel per architecture, two side by side.
+
+    Args:
+        draw: draws the part of the table that is of one architecture, such as the functions below.
+        table: a row per measurement, as in `stats`, or what `draw` and `describe` take instead.
+        architectures: the panels; one without rows says so.
+        describe: returns what the title says after the name.
+    """
+    count = max(len(architectures), 1)
+    height, width = -(-count // 2), min(count, 2)
+    with matplotlib.style.context(STYLE):
+        figure = Figure(figsize=(3.6 * width + 0.2, 3.0 * height))
+        figure.set_layout_engine("constrained")
+        grid = figure.subplots(height, width, squeeze=False)
+        for axes, name in zip(grid.flat, architectures, strict=False):
+            mine = table[table.architecture == name]
+            axes.set_title(f"{name}{describe(mine)}", fontsize=10)
+            if mine.empty:
+                axes.text(0.5, 0.5, NO_RUNS, ha="center", transform=axes.transAxes)
+                axes.set(xticks=[], yticks=[])
+                continue
+            draw(axes, mine)
+        for axes in grid.flat[len(architectures) :]:
+            axes.set_axis_off()
+    return figure
+
+
+def find_origin(alphas: Iterable[float]) -> float:
+    """Return where α = 0 stands on a log axis: left of the smallest α > 0, apart from it."""
+    return min((a for a in alphas if a > 0), default=1.0) / 2.5
+
+
+def place(alphas: pd.Series, origin: float) -> np.ndarray:
+    """Return positions on the axis, α = 0 at `origin`."""
+    return np.where(alphas > 0, alphas, origin)
+
+
+def set_points_axis(axes: Axes, what: str) -> None:
+    """Make the vertical axis one of points: a tenth of one and thirty are both in view."""
+    axes.set_yscale("symlog", linthresh=1)
+    axes.yaxis.set_major_formatter("{x:g}")
+    low, high = min(axes.get_ylim()[0], -1), max(axes.get_ylim()[1], 1)
+    axes.set_ylim(low, high * 12)  # room for the legend
+    axes.set_yticks([t for t in (-100, -10, -1, 0, 1, 10, 100) if low <= t <= high])
+    axes.set_yticks([], minor=True)
+    axes.set_ylabel(f"{what} (points, log beyond ±1)")
+
+
+def set_alpha_axis(axes: Axes, alphas: pd.Series, zero: bool = True) -> float:
+    """Make the horizontal axis one of log α, with 0 at its left end; return where 0 stands."""
+    noisy = sorted({float(a) for a in alphas if a > 0})
+    origin = find_origin(noisy)
+    ticks = [a for a in noisy if f"{a:e}".startswith("1.000000")] or noisy  # powers of ten
+    axes.set_xscale("log")
+    axes.set_xlim(origin / 1.5, max(noisy, default=origin) * 1.4)
+    axes.set_xticks([*([origin] if zero else []), *ticks])
+    axes.set_xticklabels([*(["0"] if zero else []), *(f"{a:g}" for a in ticks)])
+    axes.set_xticks([a for a in noisy if a not in ticks], [], minor=True)
+    axes.set_xlabel("noise strength α (in std of each weight tensor)")
+    return origin

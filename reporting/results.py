@@ -1,0 +1,132 @@
+"""A results folder → its plan, its records and their rows as frames. No torch."""
+
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from analysis import curvature
+from analysis.intervals import RUN
+from analysis.needs import check_families, needs
+from config import REGIMES, Sweep
+from noises import FAMILIES
+from store import records
+from store.plan import Plan, load_plan
+from store.records import Record
+
+NUMBERS = {"seed": int, "alpha": float, "draw": int, "sign": int, "correct": int, "total": int}
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a results folder holds of its plan."""
+
+    plan: Plan
+    records: list[Record]
+    """Records of the plan's recipe, in table order: architecture, regime, seed."""
+    rows: pd.DataFrame
+    """A row per measurement on the test images: `stats.RUN` and `records.COLUMNS`. Architecture
+    and regime are categories in table order, so that every table and figure follows it."""
+    training: pd.DataFrame
+    """The same for the training images on which the curvature is predicted; mostly empty."""
+    traces: pd.DataFrame
+    """A row per run whose Hessian was probed: `stats.RUN`, trace, error (see `curvature.trace`)."""
+    families: dict[str, pd.DataFrame]
+    """The same rows as `rows`, of each further noise family that was measured: its strengths stand
+    in the column alpha."""
+    left_out: list[str]
+    """A message for each record file that is of another recipe, damaged or foreign."""
+
+    @property
+    def architectures(self) -> list[str]:
+        """Every architecture that is planned or measured, in table order."""
+        return list(self.rows.architecture.cat.categories)
+
+
+def read(results_dir: Path) -> Results:
+    """Read the plan of a results folder and the records that belong to it.
+
+    Raises:
+        FileNotFoundError: if the folder has no plan.
+        Damaged: if its plan is not of this version.
+    """
+    plan = load_plan(results_dir)
+    check_families(plan.sweep)
+    folder = results_dir / "runs"
+    found, problems = records.load_all(folder)
+    chosen, others = plan.select(found)
+    names = sorted({record["identity"]["architecture"] for record in chosen})
+    planned = (name for part in plan.parts for name in part.architectures)
+    order = {
+        "architecture": list(dict.fromkeys((*planned, *names))),
+        "regime": list(REGIMES),
+    }
+    kinds = {key: pd.CategoricalDtype(values, ordered=True) for key, values in order.items()}
+
+    def position(record: Record) -> tuple:
+        who = record["identity"]
+        return *(order[key].index(who[key]) for key in order), who["seed"]
+
+    chosen = sorted(chosen, key=position)
+
+    def frame(rows_of: Callable[[Record], Iterable], columns: Iterable[str]) -> pd.DataFrame:
+        rows = [
+            (*(record["identity"][name] for name in RUN), *row)
+            for record in chosen
+            for row in rows_of(record)
+        ]
+        table = pd.DataFrame(rows, columns=[*RUN, *columns])
+        numbers = {name: NUMBERS.get(name, float) for name in ("seed", *columns)}
+        return table.astype({**kinds, **numbers})
+
+    def trace_of(record: Record) -> Iterable:
+        block = records.curvature_block(record, plan.sweep.trace_settings)
+        return [curvature.trace(block["forms"])] if block else []
+
+    sweep = plan.sweep
+
+    def rows_of_family(name: str, record: Record) -> list[list]:
+        return records.rows(record, sweep.settings_of(name))
+
+    return Results(
+        plan=plan,
+        records=chosen,
+        rows=frame(lambda r: records.rows(r, sweep.settings), records.COLUMNS),
+        training=frame(lambda r: records.rows(r, sweep.training_settings), records.COLUMNS),
+        traces=frame(trace_of, ("trace", "error")),
+        families={
+            name: table
+            for name in FAMILIES
+            if len(table := frame(functools.partial(rows_of_family, name), records.COLUMNS))
+        },
+        left_out=[message.removeprefix(f"{folder}/") for message in (*others, *problems)],
+    )
+
+
+def find_missing(plan: Plan, found: list[Record]) -> list[str]:
+    """Return a message for each run of the plan that lacks its record or a part of it."""
+    have = {record["run_id"]: record for record in found}
+    messages = []
+    for run in plan.runs:
+        record = have.get(run.run_id)
+        if record is None:
+            messages.append(f"{run.run_id}: no record")
+        elif lacking := say_lacking(record, plan.sweep_of(run)):
+            messages.append(f"{run.run_id}: {'; '.join(lacking)}")
+    return messages
+
+
+def say_lacking(record: Record, sweep: Sweep) -> list[str]:
+    """Return in words what a record still lacks of the measurements that are asked for."""
+    parts = []
+    for block in needs(record, sweep):
+        if block.images == "traces":
+            parts.append("no estimate of the Hessian's trace")
+            continue
+        where = " on training images" if block.images == "training" else ""
+        noise = f" of {block.settings['noise']}" if "noise" in block.settings else ""
+        alphas = ", ".join(f"{a:g}" for a in sorted({a for a, *_ in block.points}))
+        parts.append(f"{len(block.points)} measurements{noise}{where} missing (at α = {alphas})")
+    return parts

@@ -1,0 +1,58 @@
+"""What a run costs, in operations, and parts of a plan that cost the same."""
+
+import functools
+import heapq
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import data
+import models
+from analysis.needs import family_sweeps
+from config import Run, Sweep
+from methods import METHODS
+
+BACKWARD = 3  # a training step costs about three forward passes
+
+
+@functools.cache
+def flops(architecture: str, dataset: str) -> float:
+    """Return the operations of one image's forward pass, counted by PyTorch."""
+    spec = data.DATASETS[dataset]
+    shape = spec.shape
+    model = models.build(architecture, shape, spec.mean, spec.std).eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.zeros(1, 1, *shape[1:3]).expand(1, shape.channels, -1, -1))
+    return float(counter.get_total_flops())
+
+
+def cost(run: Run, sweep: Sweep) -> float:
+    """Return the expected cost of a run, in operations."""
+    spec = data.DATASETS[run.recipe.dataset]
+    train = run.recipe.train_size or spec.train_count - run.recipe.validation_size
+    test = sweep.test_size or run.recipe.validation_size or spec.test_count
+    passes = len(sweep.points) + sum(len(part.points) for _, part in family_sweeps(sweep))
+    images = METHODS[run.method["name"]].cost * BACKWARD * run.recipe.epochs * train + passes * test
+    return flops(run.architecture, run.recipe.dataset) * images
+
+
+def shards(runs: list[Run], count: int, sweep: Sweep) -> list[list[Run]]:
+    """Return `count` parts of the plan, balanced by expected cost, the costliest runs first.
+
+    Each run, the costliest first, goes to the part with the least to do so far: the largest part
+    has at most 4/3 of the least possible load (Graham, 1969), and hardly more than the mean where
+    parts have many runs. The parts are disjoint and together the plan, on every machine.
+    """
+    parts: list[list[Run]] = [[] for _ in range(count)]
+    loads = [(0.0, n) for n in range(count)]
+    alike = {(run.architecture, run.recipe): run for run in runs}  # a few, of thousands of runs
+    costs = {kind: cost(run, sweep) for kind, run in alike.items()}
+
+    def price(run: Run) -> float:
+        return costs[run.architecture, run.recipe]
+
+    for run in sorted(runs, key=lambda run: (-price(run), run.run_id)):
+        load, n = loads[0]
+        heapq.heapreplace(loads, (load + price(run), n))
+        parts[n].append(run)
+    return parts

@@ -1,0 +1,254 @@
+"""One run from start to finish: train it or load it, measure what is missing, keep both.
+
+Whatever is there is used and nothing finished is done twice: a complete record ends the run at
+once, a checkpoint spares the training, a resume file spares the epochs done.
+"""
+
+import functools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import data
+import models
+from analysis.needs import is_complete, needs
+from config import PROBE_IMAGES, Run, Sweep
+from data import Dataset
+from evaluate import measure, sweep
+from probes import hessian
+from runner import claims
+from runner.pool import Later, stopping
+from store import checkpoints, records
+from store.files import Damaged, Foreign, set_aside
+from store.folders import Folders
+from store.records import Record
+from train import Stopped, initial_model, train
+
+SAVE_EVERY = 2.0  # seconds between writes of a record while it is being measured
+
+Tell = Callable[..., None]
+Stop = Callable[[], bool]
+
+
+def load_dataset(run: Run, sweep: Sweep, folder: Path) -> data.Dataset:
+    """Return the images that `run` trains on and is measured on.
+
+    With a `validation_size` the test part is held-out training images and the test set is not
+    used. The sizes then cut each part to its first images.
+    """
+    recipe = run.recipe
+    dataset = data.load(recipe.dataset, folder)
+    if recipe.validation_size:
+        dataset = data.split_validation(dataset, recipe.validation_size)
+    n, m = recipe.train_size or None, sweep.test_size or None
+    return replace(
+        dataset,
+        train_images=dataset.train_images[:n],
+        train_labels=dataset.train_labels[:n],
+        test_images=dataset.test_images[:m],
+        test_labels=dataset.test_labels[:m],
+    )
+
+
+def checked(load: Callable, path: Path, *args, tell: Tell):
+    """Return `load(path, *args)`, or None where there is no good file.
+
+    A damaged file is set aside as `.corrupt`; a foreign one stops the run, because going on would
+    overwrite it.
+    """
+    try:
+        return load(path, *args)
+    except FileNotFoundError:
+        return None
+    except Damaged as error:
+        tell("note", text=f"{error}; set aside as {set_aside(path).name}")
+        return None
+    except Foreign as error:
+        raise Foreign(f"{error}; move it away to go on") from None
+
+
+def execute(
+    run: Run,
+    sweep: Sweep,
+    folders: Folders,
+    device: torch.device,
+    provenance: dict,
+    tell: Tell = lambda kind, **facts: None,
+    stop: Stop = lambda: False,
+) -> None:
+    """Bring a run to a complete record.
+
+    Args:
+        run, sweep: what is asked for.
+        folders: where its files are.
+        device: where to compute.
+        provenance: facts of the machine and the versions, kept with the results.
+        tell: called with a kind and facts as the work proceeds: "note" (text), "epoch" (epoch,
+            loss, seconds), "point" and "saved" (done, of).
+
+        stop: asked often whether to save and stop.
+
+    Raises:
+        train.Stopped, train.Diverged, files.Foreign, records.Conflict, data.DataError, OSError.
+    """
+    record_path = folders.record(run)
+    record = checked(records.load, record_path, tell=tell)
+    if is_complete(record, sweep):
+        return
+    dataset = load_dataset(run, sweep, folders.data)
+    model, trained = trained_model(run, dataset, folders, device, provenance, tell, stop)
+    weights = checkpoints.content_digest(model.state_dict())
+    measuring = {**provenance, "seconds": 0.0}
+    facts = {"training": trained["provenance"], "measuring": measuring}
+    if record is None:
+        record = records.new(run, weights, trained["history"], facts)
+    elif record["weights"] != weights:
+        checkpoint = checkpoints.final_path(folders.checkpoints, run)
+        raise records.Conflict(
+            f"{record_path}: measured on other weights than {checkpoint} holds; bring the "
+            "checkpoint that it was measured on, or move the record away"
+        )
+    before = measuring_seconds(record)
+    started = saved = time.monotonic()
+    steps = extend(record, model, dataset, sweep, run)
+    for done, (grown, left) in enumerate(steps, start=1):
+        now = time.monotonic()
+        stopping = stop()
+        if stopping or not left or now - saved > SAVE_EVERY:
+            measuring = {**provenance, "seconds": round(before + now - started, 2)}
+            facts = {**record["provenance"], "measuring": measuring}
+            records.save(record_path, {**grown, "provenance": facts})
+            saved = now
+            tell("saved", done=done, of=done + left)
+        tell("point", done=done, of=done + left)
+        if stopping and left:
+            raise Stopped(f"after {done} of {done + left} measurements")
+
+
+def measuring_seconds(record: records.Record) -> float:
+    """Return how long the measurements of a record have taken so far."""
+    return record["provenance"].get("measuring", {}).get("seconds", 0.0)
+
+
+def trained_model(
+    run: Run,
+    dataset: data.Dataset,
+    folders: Folders,
+    device: torch.device,
+    provenance: dict,
+    tell: Tell = lambda kind, **facts: None,
+    stop: Stop = lambda: False,
+) -> tuple[nn.Module, dict]:
+    """Return the trained model of `run` and its checkpoint, from disk or by training it.
+
+    Raises:
+        train.Stopped, train.Diverged, files.Foreign, OSError.
+    """
+    final = checkpoints.final_path(folders.checkpoints, run)
+    resume = checkpoints.resume_path(folders.checkpoints, run)
+    content = checked(checkpoints.load, final, run, tell=tell)
+    if content is None:
+        state = checked(checkpoints.load, resume, run, tell=tell)
+        seconds = list(state["provenance"]["epoch_seconds"]) if state else []
+        started = time.monotonic()
+        if state:
+            started -= state["provenance"]["unfinished_seconds"]
+            step = state["training"]["step"]
+            tell("note", text=f"going on after epoch {state['epoch']}, step {step} of the next")
+
+        def save(state: dict) -> None:
+            nonlocal started
+            unfinished = round(time.monotonic() - started, 3)
+            finished_epoch = state["training"]["step"] == 0
+            if finished_epoch:
+                seconds.append(unfinished)
+                started, unfinished = time.monotonic(), 0.0
+            if state["epoch"] < run.recipe.epochs:
+                times = {"epoch_seconds": list(seconds), "unfinished_seconds": unfinished}
+                checkpoints.save(resume, run, {**state, "provenance": {**provenance, **times}})
+            if finished_epoch:
+                loss = state["history"][-1]
+                tell("epoch", epoch=state["epoch"], loss=loss, seconds=seconds[-1])
+
+        model, history = train(run, dataset, device, state, save, stop)
+        # Another process may have finished the same run meanwhile: its weights stand.
+        content = checked(checkpoints.load, final, run, tell=tell)
+        if content is None:
+            facts = {**provenance, "epoch_seconds": seconds}
+            content = checkpoints.finished(model, history, facts)
+            checkpoints.save(final, run, content)
+    resume.unlink(missing_ok=True)
+    model = initial_model(run)
+    model.load_state_dict(content["model"])
+    return model.to(device).eval(), content
+
+
+def extend(
+    record: Record, model: nn.Module, dataset: Dataset, asked: Sweep, run: Run
+) -> Iterator[tuple[Record, int]]:
+    """Measure what a sweep asks for and a record lacks, until it is complete.
+
+    Antithetic sweeps are made on the first training images too, where the Hessian is estimated:
+    prediction and measurement are then of the same loss.
+
+    Args:
+        record: the run's record; it is not changed.
+        model: the trained model; it is left as it was.
+        dataset: what the run trains and is measured on.
+        asked: the sweep.
+        run: whose model it is.
+
+    Yields:
+        The record with one more measurement, and how many more are known to be needed; 0 with the
+        last one. More may turn out to be needed as the precision becomes known.
+    """
+    device = next(model.parameters()).device
+    first = slice(PROBE_IMAGES)
+    parts = {
+        "test": (dataset.test_images.to(device), dataset.test_labels.to(device)),
+        "training": (
+            dataset.train_images[first].to(device),
+            dataset.train_labels[first].to(device),
+        ),
+    }
+    patterns = models.patterns(run.architecture)
+    while blocks := needs(record, asked):
+        block, *later = blocks
+        if block.images == "traces":
+            images, labels = parts["training"]
+            forms = hessian.estimate(model, images, labels, asked.noise_seed, run.seed, **patterns)
+            found = {"settings": block.settings, "images": len(labels), "forms": forms}
+            yield records.add_curvature(record, found), 0
+            return
+        images, labels = parts[block.images]
+        measure_it = functools.partial(measure, images=images, labels=labels)
+        family = block.settings.get("noise", "gaussian")
+        rows = sweep(
+            model, measure_it, block.points, asked.noise_seed, run.seed, family, **patterns
+        )
+        waiting = sum(len(b.points) for b in later)
+        for left, row in zip(reversed(range(len(block.points))), rows, strict=True):
+            record = records.add(record, block.settings, [row])
+            more = left + waiting if left else sum(len(b.points) for b in needs(record, asked))
+            yield record, more
+
+
+def work(run: Run, tell, sweep: Sweep, folders: Folders, device: str, provenance: dict) -> None:
+    """Do one run in a worker, telling the parent and whoever asks for the status."""
+    try:
+        with claims.working(folders.results, run, Stopped) as note:
+
+            def tell_both(kind: str, **facts) -> None:
+                tell(kind, **facts)
+                if kind == "epoch":
+                    note("training", epoch=facts["epoch"], of=run.recipe.epochs)
+                elif kind == "saved":
+                    note("measuring", done=facts["done"], of=facts["of"])
+
+            execute(run, sweep, folders, torch.device(device), provenance, tell_both, stopping)
+    except (claims.Busy, Stopped) as error:
+        raise Later(str(error)) from None

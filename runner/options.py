@@ -1,0 +1,195 @@
+"""The command line of `run_experiments.py`: its options, and what each of them takes."""
+
+import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+import data
+from config import DEFAULT_REGIMES, REGIMES, Recipe, Sweep
+from machine import offers
+from machine.checks import (
+    UsageError,
+    check_folder,
+    choose_device,
+    distinct,
+    known,
+    positive,
+    shown,
+    within,
+)
+from models import ARCHITECTURES, DEFAULT_ARCHITECTURES
+from noises import FAMILIES
+from store.plan import Plan
+
+MOST_SHARDS = 100_000  # more parts than any cluster has cores for
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train architectures with and without weight noise, then measure how accuracy falls as
+    Gaussian noise of growing strength is added to the trained weights."""
+
+    architectures: Annotated[
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[ARCH ...]")
+    ] = ()
+    """Architectures to run, such as `mlp cnn`; none means the default four."""
+    recipe: tyro.conf.OmitArgPrefixes[Recipe] = field(default_factory=Recipe)
+    """What shapes the trained weights."""
+    sweep: tyro.conf.OmitArgPrefixes[Sweep] = field(default_factory=Sweep)
+    """What is measured on them."""
+    regimes: tuple[str, ...] = DEFAULT_REGIMES
+    """Training regimes."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """One model per architecture, regime and seed."""
+    device: str = "auto"
+    """Where to compute: cpu, cuda, cuda:1, or auto for a GPU where there is one."""
+    workers: int | None = None
+    """Runs side by side; None = what the machine's cores and memory carry well."""
+    threads: int = 1
+    """CPU threads of each run. The last digits of results depend on it, not on the workers."""
+    shard: str = ""
+    """I/N: do only the I-th of N parts of the plan, balanced by expected cost; for job arrays."""
+    status: bool = False
+    """Only print what is finished, in progress, failed and missing, and the time left."""
+    tensorboard: bool = False
+    """Also write each run's scalars for TensorBoard, under RESULTS_DIR/tensorboard."""
+    data_dir: Path = Path("data")
+    """Folder of the dataset files; filled by a download where they are not there."""
+    checkpoint_dir: Path = Path("checkpoints")
+    """Folder of the trained weights."""
+    results_dir: Path = Path("results")
+    """Folder of the records, tables and figures."""
+
+
+def read(arguments: list[str] | None = None) -> Options:
+    """Read the command line; wrong words end the program with status 2, as `check` does."""
+    return tyro.cli(Options, args=arguments)
+
+
+def check(options: Options) -> None:
+    """Check every option before any work.
+
+    Raises:
+        UsageError: with one line that names the option and what it takes.
+    """
+    recipe, sweep = options.recipe, options.sweep
+    known("ARCH", options.architectures or DEFAULT_ARCHITECTURES, ARCHITECTURES)
+    known("--regimes", options.regimes, REGIMES)
+    known("--dataset", [recipe.dataset], data.DATASETS)
+    distinct("--seeds", options.seeds)
+    for seed in options.seeds:
+        within("--seeds", seed, 0, 2**31 - 1)
+    spec = data.DATASETS[recipe.dataset]
+    within("--validation-size", recipe.validation_size, 0, spec.train_count - 1, "0 = none")
+    train = spec.train_count - recipe.validation_size
+    test = recipe.validation_size or spec.test_count
+    within("--train-size", recipe.train_size, 0, train, "0 = all")
+    within("--test-size", sweep.test_size, 0, test, "0 = all")
+    within("--epochs", recipe.epochs, 1, 100_000)
+    within("--batch-size", recipe.batch_size, 1, train)
+    positive("--peak-lr", recipe.peak_lr)
+    positive("--weight-decay", recipe.weight_decay, zero=True)
+    positive("--alpha-train", recipe.alpha_train, zero=True)
+    distinct("--alphas", sweep.alphas)
+    for alpha in sweep.alphas:
+        positive("--alphas", alpha, zero=True)
+    if 0 not in sweep.alphas:
+        raise UsageError("--alphas: takes noise strengths with 0 among them, such as 0 0.1 0.5")
+    read_noise(sweep.noise)
+    within("--draws", sweep.draws, 1, 1_000_000)
+    within("--noise-seed", sweep.noise_seed, 0, 2**31 - 1)
+    if not 0 <= sweep.precision < 0.5:
+        raise UsageError(
+            "--precision: takes a fraction of 1 below 0.5, such as 0.002 (0 = fixed draws), "
+            f"got {sweep.precision:g}"
+        )
+    fewest = sweep.first_draws if sweep.precision else 1
+    within("--max-draws", sweep.max_draws, fewest, 1_000_000)
+    if options.workers is not None:
+        within("--workers", options.workers, 1, 1024)
+    read_shard(options.shard)
+    if not options.status:  # which any machine can tell, from the files alone
+        check_machine(options)
+
+
+def check_machine(options: Options) -> None:
+    """Check what is asked of this machine: see `check`."""
+    within("--threads", options.threads, 1, offers.cores(), "this machine's cores")
+    choose_device(options.device)
+    if options.tensorboard and not importlib.util.find_spec("tensorboard"):
+        raise UsageError("--tensorboard: needs a package: pip install tensorboard")
+    check_folder("--data-dir", options.data_dir, read_only=True)
+    check_folder("--checkpoint-dir", options.checkpoint_dir)
+    check_folder("--results-dir", options.results_dir)
+    check_folder("--results-dir", options.results_dir / "runs")
+
+
+def read_shard(text: str) -> tuple[int, int]:
+    """Return I and N of "I/N"; (1, 1), which is everything, for "".
+
+    Raises:
+        UsageError: if that is not what the text is.
+    """
+    first, slash, last = (text or "1/1").partition("/")
+    numbers = first.isascii() and first.isdecimal() and last.isascii() and last.isdecimal()
+    if not (slash and numbers and len(text) < 20 and 1 <= int(first) <= int(last) <= MOST_SHARDS):
+        rule = f"I/N with 1 ≤ I ≤ N ≤ {MOST_SHARDS}, such as 2/8"
+        raise UsageError(f"--shard: takes {rule}, got {shown(text)}")
+    return int(first), int(last)
+
+
+def read_noise(words: Iterable[str]) -> tuple[str, ...]:
+    """Return the further noise families of `--noise`, each with its strengths, by name.
+
+    Raises:
+        UsageError: if one is not known, named twice, or has strengths that are not numbers > 0.
+    """
+    named = {word: word.partition(":") for word in words}
+    if named:
+        known("--noise", [name for name, *_ in named.values()], FAMILIES)
+    found = []
+    for word, (name, colon, listed) in named.items():
+        if name == "gaussian":  # always measured
+            if colon:
+                raise UsageError("--noise: the strengths of gaussian are those of --alphas")
+            continue
+        try:
+            strengths = [float(s) for s in listed.split(",")] if colon else FAMILIES[name].strengths
+        except ValueError:
+            raise UsageError(
+                f"--noise: takes a name, or a name with strengths such as {name}:0.1,0.5; "
+                f"got {shown(word)}"
+            ) from None
+        for strength in strengths:
+            positive("--noise", strength)
+        distinct("--noise", strengths)
+        found.append(f"{name}:{','.join(repr(float(s)) for s in sorted(strengths))}")
+    return tuple(sorted(found))
+
+
+def asks_for_nothing(options: Options) -> bool:
+    """Return whether the command line names folders, but neither runs nor measurements."""
+    return make_plan(options) == make_plan(Options())
+
+
+def make_plan(options: Options) -> Plan:
+    """Return the plan that checked options ask for; sizes of the whole dataset become 0."""
+    recipe, sweep = options.recipe, options.sweep
+    spec = data.DATASETS[recipe.dataset]
+    if recipe.train_size == spec.train_count - recipe.validation_size:
+        recipe = replace(recipe, train_size=0)
+    if sweep.test_size == (recipe.validation_size or spec.test_count):
+        sweep = replace(sweep, test_size=0)
+    alphas = tuple(sorted(float(a) for a in sweep.alphas))
+    sweep = replace(sweep, alphas=alphas, noise=read_noise(sweep.noise))
+    return Plan(
+        architectures=options.architectures or DEFAULT_ARCHITECTURES,
+        regimes=options.regimes,
+        seeds=options.seeds,
+        recipe=recipe,
+        sweep=sweep,
+    )

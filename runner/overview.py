@@ -1,0 +1,156 @@
+"""What there is to do: the state of each run on disk, its expected cost, and the plan in words."""
+
+from analysis.needs import is_complete
+from config import Run, Sweep
+from runner import claims
+from runner.costs import cost
+from store import checkpoints, records
+from store.files import Damaged, Foreign
+from store.folders import Folders
+from store.plan import Plan
+from store.records import Record
+
+
+def state_of(run: Run, sweep: Sweep, folders: Folders) -> str:
+    """Return what is there of a run: "complete", "measure", "resume" or "new"."""
+    return look(run, sweep, folders)[0]
+
+
+def look(run: Run, sweep: Sweep, folders: Folders) -> tuple[str, Record | None]:
+    """Return the state of a run (see `state_of`), and its record where there is a good one."""
+    try:
+        record = records.load(folders.record(run))
+    except (FileNotFoundError, Damaged, Foreign):
+        record = None
+    if is_complete(record, sweep):
+        return "complete", record
+    if checkpoints.final_path(folders.checkpoints, run).exists():
+        return "measure", record
+    if checkpoints.resume_path(folders.checkpoints, run).exists():
+        return "resume", record
+    return "new", record
+
+
+MEANING = {
+    "complete": "complete: reused",
+    "measure": "trained: only measurements are missing",
+    "resume": "partly trained: goes on after the last epoch",
+    "new": "new: train and measure",
+}
+
+
+def describe(plan: Plan, states: dict[Run, str], folders: Folders) -> str:
+    """Return the plan in words: what is new, what is reused, and what is ignored and why."""
+    r, s = plan.recipe, plan.sweep
+    where = "validation images" if r.validation_size else "test images"
+    lines = [
+        f"Plan: {len(plan.runs)} runs = {len(plan.architectures)} architectures × "
+        f"{len(plan.regimes)} regimes × {len(plan.seeds)} seeds on {r.dataset}",
+        f"  train    {r.epochs} epochs, batch {r.batch_size}, peak learning rate {r.peak_lr:g}; "
+        f"noisy: α = {r.alpha_train:g}",
+        f"  measure  α = {' '.join(f'{a:g}' for a in s.alphas)}; {describe_draws(s)} on "
+        f"{s.test_size or 'all'} {where}",
+    ]
+    for state, meaning in MEANING.items():
+        names: dict[str, list[int]] = {}
+        for run in (run for run, found in states.items() if found == state):
+            names.setdefault(f"{run.architecture} {run.regime}", []).append(run.seed)
+        if names:
+            listed = (f"{name} ({' '.join(map(str, seeds))})" for name, seeds in names.items())
+            lines.append(f"  {meaning}: {', '.join(listed)}")
+    ignored = find_ignored(plan, folders)
+    lines += [f"  ignored: {line}" for line in ignored[:10]]
+    if len(ignored) > 10:
+        lines.append(f"  ignored: {len(ignored) - 10} more files")
+    return "\n".join(lines)
+
+
+def describe_draws(sweep: Sweep) -> str:
+    """Return in words how many draws a sweep asks for."""
+    words = f"{sweep.first_draws} draws"
+    if sweep.precision:
+        words = f"{sweep.first_draws} to {sweep.most_draws} draws, until ± {sweep.precision:g},"
+    return f"pairs ±ε of {words}" if sweep.antithetic else words
+
+
+def find_ignored(plan: Plan, folders: Folders) -> list[str]:
+    """Return a message for each file in the folders that this recipe does not use."""
+    names = {run.run_id for run in plan.runs}
+    others, problems = records.load_all(folders.results / "runs", skip=names)
+    _, ignored = plan.select(others)
+    names |= {record["run_id"] for record in others}
+    for path in sorted(folders.checkpoints.glob("*.pt")):
+        run_id = path.name.removesuffix(".pt").removesuffix(".resume")
+        if run_id not in names:
+            ignored.append(f"{path}: of another recipe or program")
+    return problems + ignored
+
+
+def describe_status(plan: Plan, folders: Folders) -> str:
+    """Return in words what is finished, in progress, failed and missing, and the time left."""
+    lines: dict[str, list[str]] = {"in progress": [], "failed": [], "stopped": [], "missing": []}
+    finished: list[tuple[Run, Record]] = []
+    left, at_work = [], 0
+    for run in plan.runs:
+        state, record = look(run, plan.sweep_of(run), folders)
+        if state == "complete":
+            finished.append((run, record))
+            continue
+        left.append(run)
+        facts = claims.read(claims.path(folders.results, run))
+        at_work += bool(facts and facts["alive"])
+        kind, text = explain(state, facts)
+        lines[kind].append(f"  {kind:<12} {run.run_id}{text}")
+    counts = [f"{len(finished)} finished", *(f"{len(v)} {k}" for k, v in lines.items() if v)]
+    text = [f"{len(plan.runs)} runs: {', '.join(counts)}"]
+    for kind, shown in lines.items():
+        text += shown[:20]
+        if len(shown) > 20:
+            text.append(f"  {kind:<12} and {len(shown) - 20} more")
+    if left:
+        text.append(time_left(left, finished, plan, max(1, at_work)))
+    return "\n".join(text)
+
+
+def explain(state: str, facts: dict | None) -> tuple[str, str]:
+    """Return the kind of an unfinished run, and the details of its line."""
+    details = ""
+    if facts and "epoch" in facts:
+        details = f", epoch {facts['epoch']} of {facts['of']}"
+    elif facts and "done" in facts:
+        details = f", {facts['done']} of {facts['of']} measurements"
+    if facts and facts["alive"]:
+        return "in progress", f": {facts['state']}{details}, heard of {facts['heard']:.0f} s ago"
+    if facts and facts["state"] == "failed":
+        return "failed", f": {facts.get('reason', 'no reason given')}"
+    if facts and facts["state"] == "stopped":
+        return "stopped", f": {facts.get('reason', '')}"
+    if state == "new" and not facts:
+        return "missing", ""
+    known = {"measure": "trained", "resume": "partly trained", "new": "begun"}[state]
+    return "stopped", f": {known}{details}"
+
+
+def time_left(left: list[Run], finished: list[tuple[Run, Record]], plan: Plan, at_work: int) -> str:
+    """Return the time that the runs left will take, judged by the finished ones, in words."""
+    spent: dict[str, list[float]] = {}  # seconds per unit of cost, by architecture
+    for run, record in finished:
+        seconds = seconds_of(record)
+        if seconds:
+            spent.setdefault(run.architecture, []).append(seconds / cost(run, plan.sweep_of(run)))
+    if not spent:
+        return "time left: not known before the first run is finished"
+    rates = {name: sum(values) / len(values) for name, values in spent.items()}
+    usual = sum(rates.values()) / len(rates)
+    seconds = sum(
+        cost(run, plan.sweep_of(run)) * rates.get(run.architecture, usual) for run in left
+    )
+    minutes = seconds / 60 / at_work
+    return f"time left: about {minutes:.0f} min with {at_work} at work, were all of it still to do"
+
+
+def seconds_of(record: Record) -> float:
+    """Return how long a finished run took to train and to measure, as far as its record says."""
+    facts = record["provenance"]
+    training, measuring = facts.get("training", {}), facts.get("measuring", {})
+    return sum(training.get("epoch_seconds", ())) + measuring.get("seconds", 0.0)

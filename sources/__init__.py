@@ -1,0 +1,1 @@
+"""Dataset files, wherever from → tensors."""

@@ -1,0 +1,1 @@
+"""Every file we write: its path, its format, its check, merging."""

@@ -1,0 +1,211 @@
+"""What was asked for: the plan, kept beside the records so that a bare report knows its target."""
+
+import functools
+import json
+import math
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import get_args
+
+from config import REGIMES, Recipe, Run, Sweep, introduced, make_runs, written
+from store.files import Damaged, write_whole
+from store.records import Record
+
+AXES = ("architectures", "regimes", "seeds")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every architecture × regime × seed of one recipe, and what to measure on each."""
+
+    architectures: tuple[str, ...]
+    regimes: tuple[str, ...]
+    seeds: tuple[int, ...]
+    recipe: Recipe
+    sweep: Sweep
+    earlier: tuple["Plan", ...] = ()
+    """What else was asked for by earlier commands, of the same recipe and evaluation settings."""
+
+    @property
+    def parts(self) -> tuple["Plan", ...]:
+        """This plan as plain ones: each a full cross product with one sweep."""
+        return replace(self, earlier=()), *self.earlier
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs, architecture by architecture; clean and noisy of a seed side by side."""
+        axes = [(part.architectures, part.regimes, part.seeds) for part in self.parts]
+        return list(dict.fromkeys(run for a in axes for run in make_runs(*a, self.recipe)))
+
+    def sweep_of(self, run: Run) -> Sweep:
+        """Return all that is asked to be measured on a run of this plan."""
+        sweeps = [
+            part.sweep
+            for part in self.parts
+            if run.architecture in part.architectures
+            and run.regime in part.regimes
+            and run.seed in part.seeds
+        ]
+        return functools.reduce(union_of_sweeps, sweeps)
+
+    def joined(self, other: "Plan") -> "Plan":
+        """Return this plan with the runs and points of an earlier one, if recipe and test agree.
+
+        A run of `mlp` adds to the plan that `cnn` is already in; another recipe replaces it. What
+        one asks for an architecture or seed is not asked for those of the other.
+        """
+        if (other.recipe, other.sweep.settings) != (self.recipe, self.sweep.settings):
+            return self
+        parts: list[Plan] = []
+        for part in (*other.parts, *self.parts):
+            while alike := [p for p in parts if union_of_parts(p, part)]:
+                parts.remove(alike[0])
+                part = union_of_parts(alike[0], part)
+            parts.append(part)
+        largest, *rest = sorted(parts, key=lambda p: (-len(p.runs), repr(p)))
+        return replace(largest, earlier=tuple(rest))
+
+    def select(self, records: list[Record]) -> tuple[list[Record], list[str]]:
+        """Divide records into those of this plan's recipe and messages about the others.
+
+        Records of the recipe count whether or not this plan asks for their architecture or seed:
+        tables hold every run of the recipe.
+        """
+        chosen, left_out = [], []
+        for record in records:
+            who = record["identity"]
+            if who["regime"] in REGIMES:
+                run = Run(who["architecture"], who["regime"], who["seed"], self.recipe)
+                if run.identity == who:
+                    chosen.append(record)
+                    continue
+            left_out.append(f"{record['run_id']}: another recipe ({self.difference(who)})")
+        return chosen, left_out
+
+    def difference(self, identity: dict) -> str:
+        """Return in words how a run's identity departs from this plan's recipe."""
+        regime = identity["regime"]
+        if regime not in REGIMES:
+            return f"regime {regime!r} is not known here"
+        mine = Run(identity["architecture"], regime, identity["seed"], self.recipe).identity
+        changes = [
+            f"{name} {identity['recipe'].get(name)!r}, asked {mine['recipe'].get(name)!r}"
+            for name in sorted({*mine["recipe"], *identity["recipe"]})
+            if identity["recipe"].get(name) != mine["recipe"].get(name)
+        ]
+        if identity["recipe_version"] != mine["recipe_version"]:
+            changes.append(f"version {identity['recipe_version']}, now {mine['recipe_version']}")
+        return "; ".join(changes) or "other fields"
+
+
+def union_of_parts(a: Plan, b: Plan) -> Plan | None:
+    """Return one plain plan that asks for just what two do, None if there is no such plan."""
+    differ = [name for name in AXES if {*getattr(a, name)} != {*getattr(b, name)}]
+    sweep = union_of_sweeps(a.sweep, b.sweep)
+    if not differ:
+        return replace(a, sweep=sweep)
+    for less, more in ((a, b), (b, a)):
+        inside = all({*getattr(less, name)} <= {*getattr(more, name)} for name in differ)
+        if inside and sweep == more.sweep:
+            return more
+    if len(differ) > 1 or a.sweep != b.sweep:
+        return None
+    [name] = differ
+    both = dict.fromkeys((*getattr(a, name), *getattr(b, name)))
+    return replace(a, **{name: tuple(sorted(both) if name == "seeds" else both)})
+
+
+def union_of_sweeps(a: Sweep, b: Sweep) -> Sweep:
+    """Return what two sweeps of the same settings measure together.
+
+    Of two precisions the finer is kept, of two limits the larger.
+    """
+    precise = [s for s in (a, b) if s.precision] or [a, b]
+    return replace(
+        b,
+        alphas=tuple(sorted({*a.alphas, *b.alphas})),
+        draws=max(a.draws, b.draws),
+        precision=min(s.precision for s in precise),
+        max_draws=max(s.max_draws for s in precise),
+        antithetic=a.antithetic or b.antithetic,
+        noise=union_of_noise(a, b),
+    )
+
+
+def union_of_noise(a: Sweep, b: Sweep) -> tuple[str, ...]:
+    """Return the further families of two sweeps, each with the strengths of both."""
+    mine, theirs = a.families, b.families
+    every = {n: sorted({*mine.get(n, ()), *theirs.get(n, ())}) for n in sorted({*mine, *theirs})}
+    return tuple(f"{name}:{','.join(repr(s) for s in found)}" for name, found in every.items())
+
+
+def plan_path(results_dir: Path) -> Path:
+    """Return where the plan of a results folder is kept."""
+    return results_dir / "plan.json"
+
+
+def save_plan(results_dir: Path, plan: Plan) -> None:
+    """Write the plan whole."""
+    write_whole(plan_path(results_dir), (json.dumps(as_data(plan), indent=1) + "\n").encode())
+
+
+def as_data(plan: Plan) -> dict:
+    """Return a plan as plain JSON data."""
+    axes = {name: getattr(plan, name) for name in AXES}
+    knobs = {"recipe": written(plan.recipe), "sweep": written(plan.sweep)}
+    return {**axes, **knobs, "earlier": tuple(as_data(part) for part in plan.earlier)}
+
+
+def load_plan(results_dir: Path) -> Plan:
+    """Read the plan of a results folder.
+
+    Raises:
+        FileNotFoundError: if the folder has none.
+        Damaged: if it cannot be read or is not a plan of this version.
+    """
+    try:
+        body = json.loads(plan_path(results_dir).read_bytes())
+        earlier = tuple(plain(part) for part in body.pop("earlier", ()))
+        plan = replace(plain(body), earlier=earlier)
+        if not {regime for part in plan.parts for regime in part.regimes} <= set(REGIMES):
+            raise ValueError(f"regimes are not of {', '.join(REGIMES)}")
+        for part in plan.parts:
+            _ = part.sweep.families  # ValueError where they are not whole
+        settings = {(part.recipe, *part.sweep.settings.items()) for part in plan.parts}
+        if len(settings) > 1:
+            raise ValueError("its parts differ in recipe or evaluation settings")
+        return plan
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        reason = " ".join(str(error).split())[:200]
+    except RecursionError:
+        reason = "nested too deep"
+    raise Damaged(f"{plan_path(results_dir)}: not a plan of this version ({reason})")
+
+
+def plain(body: dict) -> Plan:
+    """Return the plan, without earlier parts, that JSON data describes, or ValueError."""
+    recipe, sweep = typed(Recipe, body["recipe"]), typed(Sweep, body["sweep"])
+    return typed(Plan, {**body, "recipe": recipe, "sweep": sweep, "earlier": ()})
+
+
+def typed(kind: type, body: dict):
+    """Return the dataclass that JSON data describes; ValueError if a field is of another type."""
+    listed = {k: tuple(v) if isinstance(v, list) else v for k, v in body.items()}
+    made = kind(**{**introduced(kind), **listed})
+    for f in fields(kind):
+        value = getattr(made, f.name)
+        wanted, *_ = get_args(f.type) or [f.type]  # int, of tuple[int, ...]
+        listed = wanted is not f.type
+        items = value if listed else [value]
+        if isinstance(value, tuple) != listed or not all(fits(item, wanted) for item in items):
+            raise ValueError(f"{f.name} is {value!r}")
+    return made
+
+
+def fits(value, wanted: type) -> bool:
+    """Return whether JSON data is of a type: a finite whole number may stand for a float."""
+    if wanted is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is wanted

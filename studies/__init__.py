@@ -1,0 +1,1 @@
+"""Scripts that use the instrument to answer something."""
