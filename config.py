@@ -61,21 +61,25 @@ FIRST_METHODS = ({"name": "plain"}, {"name": "injection"})
 """Methods that an identity does not name: it had no word for them yet, and `alpha_train` tells."""
 
 
+POSITIVE, NOT_NEGATIVE = "> 0", "≥ 0"
+"""Bounds of the knobs that are not whole numbers; the others have the least and the largest."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What shapes the trained weights, the same for every architecture."""
 
     dataset: str = "mnist"
     """Name in `data.DATASETS`."""
-    epochs: int = 4
+    epochs: int = field(default=4, metadata={"bounds": (1, 100_000)})
     """Passes over the training images."""
     batch_size: int = 128
     """Images per optimiser step."""
-    peak_lr: float = 3e-3
+    peak_lr: float = field(default=3e-3, metadata={"bounds": POSITIVE})
     """Largest learning rate of the one-cycle schedule (Smith and Topin, 2017), for AdamW."""
-    weight_decay: float = 0.01
+    weight_decay: float = field(default=0.01, metadata={"bounds": NOT_NEGATIVE})
     """AdamW's decoupled weight decay (Loshchilov and Hutter, 2019)."""
-    alpha_train: float = 0.7
+    alpha_train: float = field(default=0.7, metadata={"bounds": NOT_NEGATIVE})
     """Noise strength α of the noisy regime, relative to each weight tensor's standard deviation."""
     train_size: int = 0
     """Train on the first this many images; 0 = all."""
@@ -90,11 +94,11 @@ class Sweep:
 
     alphas: tuple[float, ...] = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.4, 2)
     """Noise strengths α, relative to each weight tensor's standard deviation; 0 is included."""
-    draws: int = 5
+    draws: int = field(default=5, metadata={"bounds": (1, 1_000_000)})
     """Noise draws for every α > 0; α = 0 is measured once."""
     test_size: int = 0
     """Measure on the first this many test images; 0 = all."""
-    noise_seed: int = 0
+    noise_seed: int = field(default=0, metadata={"bounds": (0, 2**31 - 1)})
     """Seed of the evaluation noise; other seeds give other, independent draws."""
     precision: float = 0.0
     """Draw on, α by α, until the mean accuracy of a model over its draws is known to this

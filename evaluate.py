@@ -1,6 +1,7 @@
 """Measure one trained model under weight noise: a row per (α, draw, sign).
 
     python evaluate.py                       # checkpoints of the MLP: accuracy at α = 0 and 0.1
+    python evaluate.py cnn vit               # of others
     python evaluate.py --by-layer            # noise in one parameter tensor at a time
 
 Within a seed, draw k of a tensor is the same unit noise for both regimes and for every α (common
@@ -12,6 +13,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -129,12 +131,12 @@ def load_model(path: Path) -> tuple[Run, nn.Module]:
     return run, model.eval()
 
 
-def find_models(folder: Path, architecture: str) -> Iterator[tuple[Run, nn.Module]]:
-    """Yield the finished runs of an architecture in a folder, with their models, by name.
+def find_models(folder: Path, architectures: Iterable[str]) -> Iterator[tuple[Run, nn.Module]]:
+    """Yield the finished runs of architectures in a folder, with their models, by name.
 
     Files that are damaged, foreign or of another version are skipped with a line on stderr.
     """
-    for path in sorted(folder.glob(f"{architecture}-*.pt")):
+    for path in [p for name in architectures for p in sorted(folder.glob(f"{name}-*.pt"))]:
         if path.name.endswith(".resume.pt"):
             continue
         try:
@@ -159,13 +161,15 @@ def print_drop(run: Run, model: nn.Module, images: Tensor, labels: Tensor, draws
 
 
 def main(
-    architecture: str = "mlp",
+    architectures: Annotated[
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[ARCH ...]")
+    ] = (),
     data_dir: Path = Path("data"),
     checkpoint_dir: Path = Path("checkpoints"),
     draws: int = 5,
     checkpoint: Path | None = None,
     by_layer: bool = False,
-    alpha: float = 0.5,
+    alpha: float | None = None,
     test_size: int = 0,
     results_dir: Path = Path("results"),
 ) -> None:
@@ -173,24 +177,28 @@ def main(
     measure noise in one parameter tensor at a time.
 
     Args:
-        architecture: whose checkpoints to measure.
+        architectures: whose checkpoints to measure, such as `mlp cnn`; none means the MLP's.
         data_dir: folder of the dataset files.
         checkpoint_dir: folder of the checkpoints.
         draws: noise draws at each α > 0.
         checkpoint: measure this file only.
         by_layer: noise in one parameter tensor at a time: a table, also as CSV, and a bar chart.
-        alpha: noise strength of `by_layer`.
+        alpha: noise strength of `by_layer`; None = 0.5.
         test_size: measure on the first this many test images; 0 = all.
         results_dir: folder that `by_layer` writes to.
     """
     try:
-        known("--architecture", [architecture], models.ARCHITECTURES)
+        architectures = architectures or ("mlp",)
+        known("ARCH", architectures, models.ARCHITECTURES)
+        if alpha is not None and not by_layer:
+            raise UsageError("--alpha: is for --by-layer; α = 0 and 0.1 are measured without it")
+        alpha = 0.5 if alpha is None else alpha
         within("--draws", draws, 1, 1_000_000)
         positive("--alpha", alpha)
         within("--test-size", test_size, 0, 1_000_000, "0 = all")
         check_folder("--results-dir", results_dir)
         found = (
-            [load_model(checkpoint)] if checkpoint else find_models(checkpoint_dir, architecture)
+            [load_model(checkpoint)] if checkpoint else find_models(checkpoint_dir, architectures)
         )
     except UsageError as error:
         fail(error)
@@ -224,7 +232,7 @@ def main(
             print_drop(run, model, images, labels, draws)
     if not measured:
         print(
-            f"no {architecture} checkpoints in {checkpoint_dir}/; train some first: "
+            f"no {' or '.join(architectures)} checkpoints in {checkpoint_dir}/; train some first: "
             "python train.py (two quick ones), or python run_experiments.py (all)"
         )
 

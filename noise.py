@@ -18,6 +18,7 @@ because it is a scale per channel, as in a normalisation layer.
 This file imports nothing but PyTorch and NumPy: copy it into any project.
 """
 
+import argparse
 import hashlib
 import math
 import threading
@@ -431,6 +432,7 @@ def _check() -> bool:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=_check.__doc__).parse_args()
     passed = _check()
     print(f"noise.py: apply/remove {'ok' if passed else 'FAILED'}")
     raise SystemExit(not passed)

@@ -13,15 +13,13 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
 import tyro
 
-from analysis import curves, intervals
-from analysis.intervals import RUN
-from reporting import curvature, pages
+from reporting import pages, summary
 from reporting.results import find_missing, read
-from reporting.summary import make_summary, make_sweep, summary_tables
 from reporting.text import align
 from store.files import Damaged, Foreign, write_whole
 from store.merge import NotResults, merge_results
@@ -60,37 +58,29 @@ def rebuild(results_dir: Path, everything: bool = True) -> Report:
         OSError: if a file cannot be written.
     """
     results = read(results_dir)
-    plan, rows = results.plan, results.rows
-    sweep = make_sweep(rows)
-    runs = [tuple(record["identity"][key] for key in RUN) for record in results.records]
-    summary = make_summary(runs, rows)
-    missing = find_missing(plan, results.records)
+    missing = find_missing(results.plan, results.records)
+    makers = pages.SECTIONS if everything else (summary.section,)
+    sections = pages.make_sections(results, makers)
+    csv = {name: table for part in sections.values() for name, table in part.csv.items()}
+    runs, sweep = csv["summary.csv"], csv["sweep.csv"]
     body = {
-        "config": as_data(plan),
+        "config": as_data(results.plan),
         "provenance": {record["run_id"]: record["provenance"] for record in results.records},
-        "summary": plain(summary),
+        "summary": plain(runs),
         "sweep": plain(sweep),
     }
-    outputs = {
-        "summary.csv": as_csv(summary),
-        "sweep.csv": as_csv(sweep),
-        "results.json": (json.dumps(body, indent=1, allow_nan=False) + "\n").encode(),
-    }
+    outputs = {name: as_csv(table) for name, table in csv.items()}
+    outputs["results.json"] = (json.dumps(body, indent=1, allow_nan=False) + "\n").encode()
     if everything:
-        outputs["effects.csv"] = as_csv(intervals.paired_effects(rows))
-        outputs["curves.csv"] = as_csv(curves.curve_metrics(rows))
-        terms = curvature.per_run(rows, results.training, results.traces)
-        if len(terms):
-            outputs["curvature.csv"] = as_csv(terms)
-        outputs |= pages.make_figures(results)
-        outputs |= pages.make_pages(results, summary, missing)
+        outputs |= pages.make_figures(sections)
+        outputs |= pages.make_pages(results, sections, missing)
     for name, data in outputs.items():
         write_whole(results_dir / name, data)
-    parts = [align(table) for table in summary_tables(summary)]
+    parts = [align(table) for table in sections["summary"].tables]
     for title, messages in (("Missing", missing), ("Left out", results.left_out)):
         if messages:
             parts.append("\n".join([f"{title} ({len(messages)}):", *(f"  {m}" for m in messages)]))
-    return Report(summary, sweep, missing, results.left_out, "\n\n".join(parts))
+    return Report(runs, sweep, missing, results.left_out, "\n\n".join(parts))
 
 
 def as_csv(table: pd.DataFrame) -> bytes:
@@ -107,6 +97,8 @@ def plain(table: pd.DataFrame) -> list[dict]:
 class Options:
     """Rebuild the tables, figures and report of a results folder, and print the tables."""
 
+    folder: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="[DIR]")] = None
+    """Folder that holds plan.json and runs/; the same as --results-dir."""
     results_dir: Path = Path("results")
     """Folder that holds plan.json and runs/."""
     merge: tuple[Path, ...] = ()
@@ -116,7 +108,7 @@ class Options:
 def main() -> int:
     """Run the program; return its exit status."""
     options = tyro.cli(Options)
-    folder, problems = options.results_dir, []
+    folder, problems = options.folder or options.results_dir, []
     try:
         if options.merge:
             problems = merge_results(folder, options.merge)

@@ -61,11 +61,13 @@ def run() -> int:
     try:
         options.check(asked)
         plan = options.make_plan(asked)
-        target = join_earlier_plan(plan, folders)
         if asked.status:
-            only = options.asks_for_nothing(asked) and plan_path(folders.results).exists()
-            print(describe_status(load_plan(folders.results) if only else target, folders))
+            there = plan_path(folders.results).exists()
+            shown = options.as_in(load_plan(folders.results), asked) if there else plan
+            check_families(shown.sweep)
+            print(describe_status(shown, folders))
             return 0
+        target = join_earlier_plan(plan, folders)
         device = choose_device(asked.device)
         data.load(plan.recipe.dataset, folders.data)  # fetched once, before the workers start
         prepare_folders(folders, target)

@@ -2,14 +2,15 @@
 
 import importlib.util
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import tyro
 
 import data
-from config import DEFAULT_REGIMES, REGIMES, Recipe, Sweep
+from config import DEFAULT_REGIMES, NOT_NEGATIVE, REGIMES, Recipe, Sweep
 from machine import offers
 from machine.checks import (
     UsageError,
@@ -21,7 +22,7 @@ from machine.checks import (
     shown,
     within,
 )
-from models import ARCHITECTURES, DEFAULT_ARCHITECTURES
+from models import ARCHITECTURES, DEFAULT_ARCHITECTURES, SEED, build
 from noises import FAMILIES
 from store.plan import Plan
 
@@ -77,9 +78,12 @@ def check(options: Options) -> None:
         UsageError: with one line that names the option and what it takes.
     """
     recipe, sweep = options.recipe, options.sweep
+    check_bounds(recipe)
+    check_bounds(sweep)
     known("ARCH", options.architectures or DEFAULT_ARCHITECTURES, ARCHITECTURES)
     known("--regimes", options.regimes, REGIMES)
     known("--dataset", [recipe.dataset], data.DATASETS)
+    check_shape(options.architectures or DEFAULT_ARCHITECTURES, recipe.dataset)
     distinct("--seeds", options.seeds)
     for seed in options.seeds:
         within("--seeds", seed, 0, 2**31 - 1)
@@ -89,19 +93,13 @@ def check(options: Options) -> None:
     test = recipe.validation_size or spec.test_count
     within("--train-size", recipe.train_size, 0, train, "0 = all")
     within("--test-size", sweep.test_size, 0, test, "0 = all")
-    within("--epochs", recipe.epochs, 1, 100_000)
     within("--batch-size", recipe.batch_size, 1, train)
-    positive("--peak-lr", recipe.peak_lr)
-    positive("--weight-decay", recipe.weight_decay, zero=True)
-    positive("--alpha-train", recipe.alpha_train, zero=True)
     distinct("--alphas", sweep.alphas)
     for alpha in sweep.alphas:
         positive("--alphas", alpha, zero=True)
     if 0 not in sweep.alphas:
         raise UsageError("--alphas: takes noise strengths with 0 among them, such as 0 0.1 0.5")
     read_noise(sweep.noise)
-    within("--draws", sweep.draws, 1, 1_000_000)
-    within("--noise-seed", sweep.noise_seed, 0, 2**31 - 1)
     if not 0 <= sweep.precision < 0.5:
         raise UsageError(
             "--precision: takes a fraction of 1 below 0.5, such as 0.002 (0 = fixed draws), "
@@ -114,6 +112,28 @@ def check(options: Options) -> None:
     read_shard(options.shard)
     if not options.status:  # which any machine can tell, from the files alone
         check_machine(options)
+
+
+def check_bounds(knobs: Recipe | Sweep) -> None:
+    """Check every knob against the bounds that stand beside it."""
+    for f in fields(knobs):
+        option, value = f"--{f.name.replace('_', '-')}", getattr(knobs, f.name)
+        bounds = f.metadata.get("bounds")
+        if isinstance(bounds, tuple):
+            within(option, value, *bounds)
+        elif bounds:
+            positive(option, value, zero=bounds == NOT_NEGATIVE)
+
+
+def check_shape(architectures: Iterable[str], dataset: str) -> None:
+    """Check that every architecture takes the images of a dataset."""
+    spec = data.DATASETS[dataset]
+    for name in architectures if spec.shape != SEED else ():
+        try:
+            with torch.device("meta"):  # no memory, and no time
+                build(name, spec.shape, spec.mean, spec.std)
+        except ValueError as error:
+            raise UsageError(f"ARCH: {error} (--dataset {dataset})") from None
 
 
 def check_machine(options: Options) -> None:
@@ -171,9 +191,15 @@ def read_noise(words: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def asks_for_nothing(options: Options) -> bool:
-    """Return whether the command line names folders, but neither runs nor measurements."""
-    return make_plan(options) == make_plan(Options())
+def as_in(plan: Plan, options: Options) -> Plan:
+    """Return what a command asks for where `plan` is that of its folder: of the knobs and axes that
+    it leaves as they are by default, those of the plan."""
+    asked, usual = make_plan(options), make_plan(Options())
+    if asked == usual:
+        return plan
+    kept = {f.name: getattr(plan, f.name) for f in fields(Plan) if f.name != "earlier"}
+    named = {n: v for n, v in vars(asked).items() if n != "earlier" and v != getattr(usual, n)}
+    return replace(asked, **{**kept, **named})
 
 
 def make_plan(options: Options) -> Plan:

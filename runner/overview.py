@@ -1,6 +1,6 @@
 """What there is to do: the state of each run on disk, its expected cost, and the plan in words."""
 
-from analysis.needs import is_complete
+from analysis.needs import family_sweeps, is_complete
 from config import Run, Sweep
 from runner import claims
 from runner.costs import cost
@@ -44,13 +44,18 @@ def describe(plan: Plan, states: dict[Run, str], folders: Folders) -> str:
     r, s = plan.recipe, plan.sweep
     where = "validation images" if r.validation_size else "test images"
     lines = [
-        f"Plan: {len(plan.runs)} runs = {len(plan.architectures)} architectures × "
-        f"{len(plan.regimes)} regimes × {len(plan.seeds)} seeds on {r.dataset}",
-        f"  train    {r.epochs} epochs, batch {r.batch_size}, peak learning rate {r.peak_lr:g}; "
-        f"noisy: α = {r.alpha_train:g}",
+        f"Plan: {number_of(len(plan.runs), 'run')} = "
+        f"{number_of(len(plan.architectures), 'architecture')} × "
+        f"{number_of(len(plan.regimes), 'regime')} × {number_of(len(plan.seeds), 'seed')} "
+        f"on {r.dataset}",
+        f"  train    {number_of(r.epochs, 'epoch')}, batch {r.batch_size}, "
+        f"peak learning rate {r.peak_lr:g}; noisy: α = {r.alpha_train:g}",
         f"  measure  α = {' '.join(f'{a:g}' for a in s.alphas)}; {describe_draws(s)} on "
         f"{s.test_size or 'all'} {where}",
     ]
+    for name, part in family_sweeps(s):
+        strengths = " ".join(f"{a:g}" for a in part.alphas)
+        lines.append(f"           {name} = {strengths}; {describe_draws(part)}")
     for state, meaning in MEANING.items():
         names: dict[str, list[int]] = {}
         for run in (run for run, found in states.items() if found == state):
@@ -65,9 +70,14 @@ def describe(plan: Plan, states: dict[Run, str], folders: Folders) -> str:
     return "\n".join(lines)
 
 
+def number_of(count: int, thing: str) -> str:
+    """Return "1 run" or "2 runs"."""
+    return f"{count} {thing}" + ("" if count == 1 else "s")
+
+
 def describe_draws(sweep: Sweep) -> str:
     """Return in words how many draws a sweep asks for."""
-    words = f"{sweep.first_draws} draws"
+    words = number_of(sweep.first_draws, "draw")
     if sweep.precision:
         words = f"{sweep.first_draws} to {sweep.most_draws} draws, until ± {sweep.precision:g},"
     return f"pairs ±ε of {words}" if sweep.antithetic else words

@@ -130,10 +130,11 @@ def test_the_command_says_what_to_run_where_there_is_nothing(command):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--architecture", "mlpp"], "--architecture: 'mlpp' is none of"),
-        (["--architecture", "/x"], "--architecture: '/x' is none of"),
+        (["mlpp"], "ARCH: 'mlpp' is none of"),
+        (["/x"], "ARCH: '/x' is none of"),
         (["--draws", "0"], "--draws: takes a whole number"),
-        (["--alpha", "nan"], "--alpha: takes a finite number"),
+        (["--by-layer", "--alpha", "nan"], "--alpha: takes a finite number"),
+        (["--alpha", "0.3"], "--alpha: is for --by-layer"),
         (["--checkpoint", "README.md"], "--checkpoint: takes a finished run's file"),
     ],
 )

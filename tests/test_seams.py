@@ -232,7 +232,7 @@ def test_images_of_another_shape(program, dataset, pixels):
     (path,) = (home.folder / "ckpt").glob("mlp-clean-*.pt")
     weights = torch.load(path, weights_only=True)["model"]
     assert weights["net.0.weight"].shape == (512, pixels)
-    out = home("evaluate", "--architecture mlp --test-size 200")
+    out = home("evaluate", "mlp --test-size 200")
     assert out.count("acc@0 ") == 2
 
 
@@ -246,7 +246,7 @@ def test_a_text_classifier_with_a_raw_token(program):
     summary = pd.read_csv(home.folder / "results" / "summary.csv")
     assert len(summary) == 4 and (summary.acc_0 > 0.5).all()  # a third is chance
     assert "reader" in (home.folder / "results" / "report.md").read_text()
-    out = home("evaluate", "--architecture reader --by-layer --draws 2")
+    out = home("evaluate", "reader --by-layer --draws 2")
     assert "net.layer.self_attn.in_proj_weight" in out and "net.start" not in out
 
 
