@@ -22,7 +22,7 @@ import argparse
 import hashlib
 import math
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -211,7 +211,13 @@ class WeightNoise:
         self.model = model
         self.patterns = _tuple(noisy), _tuple(clean)
         self._room: _Room | None = None  # None also while in use: a nested context makes its own
-        noisy_parameters(model, *self.patterns)  # raise now rather than in the first batch
+        if not noisy_parameters(model, *self.patterns):  # raise now, not in the first batch
+            names = [name for name, _ in model.named_parameters()]
+            why = f"all it has are clean: {', '.join(names)}" if names else "it has no parameters"
+            raise ParameterError(
+                f"nothing in this model carries noise: {why} (weights that are kept as buffers, as "
+                "quantised ones are, carry none)"
+            )
 
     @contextmanager
     def __call__(
@@ -232,7 +238,9 @@ class WeightNoise:
 
         Or they hold apply(W, sign·z, α), with z from `unit` in whatever shape `apply` takes.
 
-        On leaving, also by an exception, the clean tensors are put back: bit-exact. Buffers, such
+        On leaving, also by an exception, and whatever the order in which contexts end, the clean
+        tensors are put back: when none is left, the weights are the clean ones, bit for bit
+        (`is_clean`). Buffers, such
         as running statistics, are the model's own. Run the backward pass inside the context and
         the optimizer outside. Nested contexts add their noises, each relative to the clean W.
 
@@ -240,8 +248,10 @@ class WeightNoise:
             ValueError: α is negative, infinite or NaN; `sign` is not ±1; `unit` has a wrong name or
                 shape, or comes with a generator. `ParameterError` as in `noisy_parameters`.
             RuntimeError: another thread has the model in such a context. On leaving: a noisy
-                parameter was changed inside, by an optimizer for example, and the change is lost.
-                And autograd's own, for a backward pass of a graph from other weights.
+                parameter was changed inside, by an optimizer for example, and the change is lost;
+                or contexts that share a parameter did not end in reverse order: since the first
+                of them ended, the clean weights are back. And autograd's own, for a backward pass
+                of a graph from other weights.
         """
         if not (math.isfinite(alpha) and alpha >= 0):
             raise ValueError(f"alpha must be a finite number >= 0, not {alpha!r}")
@@ -253,19 +263,36 @@ class WeightNoise:
             raise ValueError("apply takes unit noise")
         parameters = noisy_parameters(self.model, *self.patterns)
         _check_unit(unit or {}, parameters, shapes=apply is None)
-        with _hold(parameters.values()):
-            if alpha == 0:
-                yield
-                return
-            room, self._room = self._room, None
-            if room is None or room.layout != _layout(parameters):
-                room = _Room(parameters)
-            try:
+        context, room, told = _Context(parameters), None, False
+        try:
+            context.hold()
+            if alpha > 0:
+                room, self._room = self._room, None
+                if room is None or room.layout != _layout(parameters):
+                    room = _Room(parameters)
                 noise = room.draw(generator) if unit is None else unit
-                with _swapped(_perturb(parameters, noise, sign, alpha, room.values, apply)):
-                    yield
-            finally:
+                _perturb(parameters, noise, sign, alpha, room.values, apply)
+                context.put({name: room.values[name] for name in noise})
+            try:
+                yield
+            except GeneratorExit:  # whoever closes a generator is told as well
+                told = True
+                raise
+            context.check()
+            told = True
+        finally:
+            try:
+                context.leave()
+            finally:  # an interrupt may have cut that short
+                context.leave()
+            if alpha > 0:
                 self._room = room
+            if told and context.disordered:
+                raise RuntimeError(
+                    "weight_noise contexts on one model ended in another order than the last one "
+                    "first: the clean weights are back since the first of them ended, and what "
+                    "was computed later was without this noise"
+                )
 
 
 @torch.inference_mode()
@@ -276,17 +303,16 @@ def _perturb(
     alpha: float,
     room: Mapping[str, Tensor],
     apply: Apply | None,
-) -> dict[str, tuple[nn.Parameter, Tensor]]:
-    """Write the noisy value to its room for each z in `noise`: name → (parameter, that value)."""
+) -> None:
+    """Write the noisy value to its room for each z in `noise`."""
     for name, z in noise.items():
         p = parameters[name]
         if apply is not None:
             room[name].copy_(apply(p.data, sign * z.to(p.device), alpha))
             continue
-        s = relative_std(_held[id(p)].clean)
+        s = relative_std(p._held.clean)
         # One pass over memory; the sum is rounded to W's dtype once. z may lie in the room itself.
         torch.addcmul(p.data, z.to(p.device), s, value=sign * alpha, out=room[name])
-    return {name: (parameters[name], room[name]) for name in noise}
 
 
 class _Room:
@@ -344,69 +370,121 @@ def _check_unit(unit: Mapping[str, Tensor], parameters: Mapping[str, Tensor], sh
 
 @dataclass
 class _Held:
-    """What is known of a parameter while contexts hold it."""
+    """What is known of a parameter while contexts hold it: its attribute `_held`, so that it ends
+    with the parameter, and no other one can inherit it."""
 
     thread: int
     clean: Tensor  # its value outside all contexts
-    contexts: int = 0  # how many, nested, hold it
+    contexts: list[object]  # a token of each that holds it, the last one last
     version: int = 0  # autograd's count of changes in place, as the contexts left it
 
+    def __reduce__(self):
+        return _nobody, ()  # a model that is saved inside a context is not held where it is loaded
 
-_held: dict[int, _Held] = {}  # by id(parameter)
-_lock = threading.Lock()
+
+def _nobody() -> None:
+    return None
 
 
-@contextmanager
-def _hold(parameters: Collection[nn.Parameter]) -> Iterator[None]:
-    """Claim the parameters for this thread; RuntimeError where another thread has one of them."""
-    thread = threading.get_ident()
-    with _lock:
-        if any(_held[id(p)].thread != thread for p in parameters if id(p) in _held):
-            raise RuntimeError("another thread has this model in a weight_noise context")
-        for p in parameters:
-            _held.setdefault(id(p), _Held(thread, p.data)).contexts += 1
-    try:
-        yield
-    finally:
+def _held(p: nn.Parameter) -> _Held | None:
+    return p.__dict__.get("_held")
+
+
+def is_clean(model: nn.Module) -> bool:
+    """Return whether no `weight_noise` context holds a parameter of `model`: its weights are its
+    own, bit for bit. Costs less than a microsecond a parameter."""
+    return all(_held(p) is None for p in model.parameters())
+
+
+_lock = threading.RLock()  # the collector may end a context within another's
+
+
+class _Context:
+    """One context's hold on parameters. Whatever ends it and how often, it leaves them clean: in
+    order, as they were before it; out of order, with the clean weights, and so for all of them."""
+
+    left = True  # before `hold`, there is nothing to leave
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter]):
+        self.parameters = parameters
+        self.token = object()  # not this context itself: it ends when nobody refers to it
+        self.before: dict[str, Tensor] = {}
+        self.values: Mapping[str, Tensor] = {}
+        self.disordered = False  # contexts ended in another order than the last one first
+
+    def hold(self) -> None:
+        """Claim the parameters; RuntimeError where another thread has one of them."""
+        thread, self.left = threading.get_ident(), False
         with _lock:
-            for p in parameters:
-                _held[id(p)].contexts -= 1
-                if _held[id(p)].contexts == 0:
-                    del _held[id(p)]
+            found = [_held(p) for p in self.parameters.values()]
+            if any(held.thread != thread for held in found if held):
+                raise RuntimeError("another thread has this model in a weight_noise context")
+            for p in self.parameters.values():
+                if held := _held(p):
+                    held.contexts.append(self.token)
+                else:
+                    p._held = _Held(thread, p.data, [self.token])
+
+    def put(self, values: Mapping[str, Tensor]) -> None:
+        """Let parameters hold their noisy values."""
+        self.before = {name: self.parameters[name].data for name in values}
+        self.values = values
+        for name, value in values.items():
+            _install(self.parameters[name], value)
+        torch.clear_autocast_cache()
+
+    def check(self) -> None:
+        """RuntimeError if a noisy value was changed."""
+        mine = ((n, self.parameters[n], v) for n, v in self.values.items())
+        changed = [
+            n
+            for n, p, v in mine
+            if (held := _held(p)) and held.contexts[-1] is self.token and _was_changed(p, v)
+        ]
+        if changed:
+            raise RuntimeError(
+                f"{', '.join(changed)} changed within weight_noise, and the change is lost: the "
+                "clean weights are back. Step the optimizer, load or cast weights outside the "
+                "context"
+            )
+
+    def leave(self) -> None:
+        """Put back the weights; a second time, it does what an interrupt kept it from."""
+        if self.left:
+            return
+        with _lock:
+            for name, p in self.parameters.items():
+                held = _held(p)
+                if held is None or self.token not in held.contexts:
+                    self.disordered = True  # an earlier context ended first, and put all back
+                elif held.contexts[-1] is self.token and len(held.contexts) > 1:
+                    if name in self.before:
+                        _install(p, self.before[name])
+                    held.contexts.pop()
+                else:
+                    alone = len(held.contexts) == 1
+                    self.disordered |= not alone
+                    if name in self.before or not alone:
+                        _install(p, held.clean)
+                    del p._held
+            if self.before:
+                torch.clear_autocast_cache()  # it may hold half-precision copies of those weights
+        self.left = True
+
+    __del__ = leave
 
 
-@contextmanager
-def _swapped(targets: Mapping[str, tuple[nn.Parameter, Tensor]]) -> Iterator[None]:
-    """Let each parameter hold its noisy value; then, again, the very tensor it held before."""
-    before = [(p, p.data) for p, _ in targets.values()]
-    try:
-        _install(targets.values())
-        yield
-        changed = [name for name, (p, value) in targets.items() if _was_changed(p, value)]
-    finally:
-        _install(before)
-    if changed:
-        raise RuntimeError(
-            f"{', '.join(changed)} changed within weight_noise, and the change is lost: the clean "
-            "weights are back. Step the optimizer, load or cast weights outside the context"
-        )
-
-
-def _install(values: Iterable[tuple[nn.Parameter, Tensor]]) -> None:
-    for p, value in values:
-        p.data = value
-        held = _held[id(p)]
-        if not held.clean.is_inference():  # inference tensors have no version, and are in no graph
-            # A graph made with the weights that were here until now must not be differentiated.
-            torch.autograd.graph.increment_version(p)
-            held.version = p._version
-    torch.clear_autocast_cache()  # it may hold half-precision copies of those weights
+def _install(p: nn.Parameter, value: Tensor) -> None:
+    p.data = value
+    if not p._held.clean.is_inference():  # inference tensors have no version, and no graph
+        # A graph made with the weights that were here until now must not be differentiated.
+        torch.autograd.graph.increment_version(p)
+        p._held.version = p._version
 
 
 def _was_changed(p: nn.Parameter, value: Tensor) -> bool:
     if p.data_ptr() == value.data_ptr():
-        held = _held[id(p)]
-        return not held.clean.is_inference() and p._version != held.version
+        return not p._held.clean.is_inference() and p._version != p._held.version
     # Moved: by cuDNN's flatten_parameters(), which keeps the values, or by an assignment to .data
     kind = (p.shape, p.dtype, p.device) == (value.shape, value.dtype, value.device)
     return not (kind and torch.equal(p.data, value))

@@ -22,6 +22,7 @@ from data import Dataset, batches
 from machine import offers
 from machine.checks import UsageError, check_folder, fail
 from methods import METHODS, Method
+from noise import is_clean
 from store import checkpoints
 
 
@@ -152,6 +153,8 @@ def make_method(run: Run, model: nn.Module, stream: torch.Generator) -> Method:
 def train_step(method: Method, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> Tensor:
     """Take one optimiser step on a batch x (B, C, H, W), y (B,); return its summed loss, ()."""
     loss = method.gradients(x, y)  # at noisy weights, say
+    if not is_clean(method.model):
+        raise RuntimeError("the training method left its noise on the weights")
     optimizer.step()  # at the clean weights, which are back
     optimizer.zero_grad(set_to_none=True)
     method.after_step()

@@ -1,0 +1,239 @@
+"""The restore contract of noise.py: whatever ends contexts, and in whatever order, when none is
+left the weights are the clean ones, bit for bit."""
+
+import asyncio
+import copy
+import gc
+import io
+import sys
+import threading
+
+import pytest
+import torch
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from torch import nn
+
+import noise
+from noise import WeightNoise, is_clean, weight_noise
+
+
+def small() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def bits(model: nn.Module) -> dict[str, bytes]:
+    return {n: p.detach().numpy().tobytes() for n, p in model.named_parameters()}
+
+
+def places(model: nn.Module) -> list[int]:
+    return [p.data_ptr() for p in model.parameters()]
+
+
+# ---- Any order -------------------------------------------------------------------------------
+
+
+class Contexts(RuleBasedStateMachine):
+    """Contexts on three models, two of which share a layer, entered and ended in any order."""
+
+    def __init__(self):
+        super().__init__()
+        one, two = small(), small()
+        self.models = [one, two, nn.Sequential(one[2], nn.Linear(3, 4))]
+        self.noises = [WeightNoise(m) for m in self.models]
+        self.before = [bits(m) for m in self.models]
+        self.places = [places(m) for m in self.models]
+        self.open = []  # (model, context), in the order of entering
+        self.orderly = True
+
+    def shares(self, a: int, b: int) -> bool:
+        return a == b or {a, b} == {0, 2}
+
+    @rule(which=st.integers(0, 2), alpha=st.sampled_from([0.0, 0.1, 1.0]), kept=st.booleans())
+    def enter(self, which, alpha, kept):
+        made = self.noises[which] if kept else WeightNoise(self.models[which])
+        context = made(alpha)
+        context.__enter__()
+        self.open.append((which, context))
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data(), failing=st.booleans())
+    def leave(self, data, failing):
+        index = data.draw(st.integers(0, len(self.open) - 1))
+        which, context = self.open.pop(index)
+        if any(self.shares(which, other) for other, _ in self.open[index:]):
+            self.orderly = False
+        error = (KeyError, KeyError(), None) if failing else (None, None, None)
+        try:
+            assert not context.__exit__(*error)
+        except RuntimeError as said:
+            assert "another order" in str(said) and not self.orderly
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def abandon(self, data):
+        index = data.draw(st.integers(0, len(self.open) - 1))
+        which, context = self.open.pop(index)
+        if any(self.shares(which, other) for other, _ in self.open[index:]):
+            self.orderly = False
+        del context
+        gc.collect()
+
+    @invariant()
+    def what_nobody_holds_is_clean(self):
+        for which, model in enumerate(self.models):
+            if not any(self.shares(which, other) for other, _ in self.open):
+                assert is_clean(model)
+                assert bits(model) == self.before[which]
+                assert places(model) == self.places[which]
+        if not self.open:
+            self.orderly = True
+
+    def teardown(self):
+        while self.open:
+            self.open.pop()
+        gc.collect()
+        self.what_nobody_holds_is_clean()
+
+
+TestContexts = Contexts.TestCase
+TestContexts.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+def test_tasks_that_cross_are_told_and_leave_the_weights_clean():
+    model = small()
+    before = bits(model)
+
+    async def use(first: float, second: float):
+        await asyncio.sleep(first)
+        with weight_noise(model, 1.0):
+            await asyncio.sleep(second)
+
+    async def both():
+        return await asyncio.gather(use(0, 0.05), use(0.02, 0.08), return_exceptions=True)
+
+    said = asyncio.run(both())
+    assert all(isinstance(e, RuntimeError) and "another order" in str(e) for e in said)
+    assert bits(model) == before and is_clean(model)
+
+
+def test_generators_closed_in_the_order_of_opening():
+    model = small()
+    before = bits(model)
+
+    def steps():
+        with weight_noise(model, 1.0):
+            yield
+
+    first, second = steps(), steps()
+    next(first)
+    next(second)
+    for generator in (first, second):
+        with pytest.raises(RuntimeError, match="another order"):
+            generator.close()
+    assert bits(model) == before and is_clean(model)
+
+
+def test_a_thread_that_ends_inside_leaves_the_weights_clean():
+    model = small()
+    before, kept = bits(model), []
+
+    def enter():
+        kept.append(WeightNoise(model)(1.0))
+        kept[0].__enter__()
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert not is_clean(model)
+    kept.clear()
+    gc.collect()
+    assert bits(model) == before and is_clean(model)
+
+
+def test_no_later_model_inherits_anything():
+    for _ in range(200):
+        model = small()
+        context = WeightNoise(model)(1.0)
+        context.__enter__()
+        del model, context
+    gc.collect()
+    model = small()
+    assert is_clean(model)
+    before = model[0].weight.detach().clone()
+    with weight_noise(model, 0.1, torch.Generator().manual_seed(0)), torch.no_grad():
+        spread = (model[0].weight - before).std() / before.std()
+    assert 0.05 < spread < 0.2
+
+
+def test_copies_made_inside_are_held_by_nobody():
+    model = small()
+    with weight_noise(model, 0.5):
+        copied = copy.deepcopy(model)
+        file = io.BytesIO()
+        torch.save(model, file)
+        file.seek(0)
+        loaded = torch.load(file, weights_only=False)
+        assert is_clean(copied) and is_clean(loaded) and not is_clean(model)
+    for other in (copied, loaded):
+        before = bits(other)
+        with weight_noise(other, 0.5):
+            assert bits(other) != before
+        assert bits(other) == before
+
+
+# ---- An interrupt at any moment --------------------------------------------------------------
+
+INSIDE = {noise.__file__, __import__("contextlib").__file__}
+
+
+def interrupted_at(n: int, work) -> bool:
+    """Run `work` with a KeyboardInterrupt at the n-th bytecode of noise.py and contextlib; tell
+    whether there were so many. The exception is handled when this returns."""
+    count = 0
+
+    def trace(frame, event, _):
+        nonlocal count
+        if frame.f_code.co_filename not in INSIDE:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            count += 1
+            if count == n:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        work()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(None)
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("nested", [False, True])
+def test_one_interrupt_at_every_bytecode_leaves_the_weights_clean(nested):
+    model = nn.Linear(2, 2)
+    before, where, made = bits(model), places(model), WeightNoise(model)
+
+    def work():
+        with made(0.5):
+            if nested:
+                with weight_noise(model, 0.5):
+                    pass
+
+    n = 1
+    while interrupted_at(n, work):
+        gc.collect(0)
+        assert is_clean(model), n
+        assert bits(model) == before and places(model) == where, n
+        n += 1
+    assert n > 300  # it did go through all of it
+    with made(0.5):
+        assert bits(model) != before  # and it still works
