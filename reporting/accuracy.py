@@ -10,16 +10,38 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis import intervals
-from reporting.plots import LOOKS, MANY, place, set_alpha_axis, set_points_axis
+from reporting.plots import MANY, looks, place, set_alpha_axis, set_points_axis
+from reporting.results import Results
+from reporting.section import Chart, Section
 from reporting.text import NONE, Table, find, number, span, with_half
 
 
-def draw_curves(axes: Axes, rows: pd.DataFrame) -> None:
-    """Draw accuracy against α: every seed faint, the mean bold, its 95% band over seeds."""
-    origin = set_alpha_axis(axes, rows.alpha)
-    curves = intervals.draw_means(rows)
+def section(results: Results) -> Section:
+    """Return the answer, and accuracy by α with its paired effects."""
+    rows, effects, names = results.rows, results.effects, results.architectures
     means = intervals.mean_accuracy(rows)
-    for regime, look in LOOKS.items():
+    curves = (rows, intervals.draw_means(rows), means)
+    pairs = (rows, effects, intervals.paired(rows))
+    return Section(
+        "accuracy",
+        intro=" ".join(say_factors(effects)),
+        sentences={name: say_verdicts(effects, name) for name in names},
+        by_architecture={name: main_table(means, effects, name) for name in results.measured},
+        charts={
+            "robustness": Chart("Accuracy against noise strength", draw_curves, curves, names),
+            "effects": Chart("Paired effect of noisy training", draw_effects, pairs, names),
+        },
+        csv={"effects.csv": effects},
+    )
+
+
+def draw_curves(axes: Axes, rows: pd.DataFrame, curves: pd.DataFrame, means: pd.DataFrame) -> None:
+    """Draw accuracy against α: every seed faint, the mean bold, its 95% band over seeds.
+
+    All frames are of one architecture: measurements, their means over draws, and over seeds.
+    """
+    origin = set_alpha_axis(axes, rows.alpha)
+    for regime, look in looks(rows.regime).items():
         mean = means[means.regime == regime].set_index("alpha")
         if mean.empty:
             continue
@@ -42,16 +64,18 @@ def draw_curves(axes: Axes, rows: pd.DataFrame) -> None:
     axes.legend(loc="lower left")
 
 
-def draw_effects(axes: Axes, rows: pd.DataFrame) -> None:
+def draw_effects(
+    axes: Axes, rows: pd.DataFrame, effects: pd.DataFrame, seeds: pd.DataFrame
+) -> None:
     """Draw the paired effect on accuracy with its simultaneous 95% intervals, and every seed.
 
     Filled markers are resolved (better or worse), open ones are not; one seed alone has no
-    interval, and no marker.
+    interval, and no marker. All frames are of one architecture: measurements, their paired effects
+    over seeds, and of each seed.
     """
     origin = set_alpha_axis(axes, rows.alpha)
-    effects, seeds = intervals.paired_effects(rows), intervals.paired(rows)
     axes.axhline(0, color="black", lw=0.8)
-    for i, (regime, look) in enumerate(LOOKS.items()):
+    for i, (regime, look) in enumerate(looks(rows.regime).items()):
         mine, dots = effects[effects.regime == regime], seeds[seeds.regime == regime]
         if mine.empty:
             continue
@@ -91,14 +115,19 @@ def draw_line(
     axes.plot([origin] * len(zero), zero.to_numpy(), **still, alpha=alpha)
 
 
-def main_table(rows: pd.DataFrame, architecture: str, baseline: str = intervals.BASELINE) -> Table:
-    """Return absolute accuracy, paired effect, verdict, drop and retention side by side, by α."""
-    rows = rows[rows.architecture == architecture]
-    means = intervals.mean_accuracy(rows).set_index(["regime", "alpha"])
-    effects = intervals.paired_effects(rows, baseline=baseline).set_index(["regime", "alpha"])
+def main_table(means: pd.DataFrame, effects: pd.DataFrame, architecture: str) -> Table:
+    """Return absolute accuracy, paired effect, verdict, drop and retention side by side, by α.
+
+    The frames are those of `intervals.mean_accuracy` and `intervals.paired_effects`.
+    """
+    means, effects = (
+        table[table.architecture == architecture].set_index(["regime", "alpha"])
+        for table in (means, effects)
+    )
+    baseline = intervals.BASELINE
     others = [r for r in dict.fromkeys(means.index.get_level_values("regime")) if r != baseline]
     body = []
-    for alpha in sorted(rows.alpha.unique()):
+    for alpha in sorted(means.index.unique("alpha")):
         for regime in others or [None]:
             both = [find(means, (name, alpha)) for name in (baseline, regime)]
             effect = find(effects, (regime, alpha))

@@ -4,29 +4,63 @@ Prediction and measurement are of the loss on the first training images; the sam
 images stands beside them. Losses are in nats.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from analysis import curvature, intervals
 from analysis.curvature import compare, curvature_term, validity_radius
 from analysis.intervals import BASELINE, RUN
 from config import PROBES
-from reporting.plots import LOOKS, panels, set_alpha_axis
+from reporting.plots import looks, set_alpha_axis
+from reporting.results import Results
+from reporting.section import Chart, Section
 from reporting.text import NONE, Table, number, with_half
 
 TERM = "½[L(W+ε) + L(W−ε)] − L(W)"
+INTRO = (
+    "To second order, noise of strength α raises the loss on average by ½ α² Σ s² tr(H): H is the "
+    "Hessian of the\nloss at the trained weights, s the standard deviation of each weight tensor. "
+    "Pairs ±ε measure this rise without\nthe linear term, as ½[L(W+ε) + L(W−ε)] − L(W). "
+    "{probed}what is measured on {images} images is the\ncurvature of another loss, and stands "
+    "apart."
+)
+CAPTION = "level where the second order holds, and at the predicted height where it is right"
+PROBED = "Prediction and measurement are of the loss on the\nfirst"
 GROUP = RUN[:2]
+Radii = dict[tuple, curvature.Bounds]
+"""By architecture and regime: the radius of validity."""
+Ratios = dict[tuple, tuple[float, float, float, int]]
+"""By architecture and regime: see `compare_traces`."""
 
 
-def per_run(rows: pd.DataFrame, training: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:
+def section(results: Results) -> Section:
+    """Return measurement and prediction; without tables where no pairs were measured."""
+    training, traces = results.training, results.traces
+    on_training, on_test = curvature_term(training), curvature_term(results.rows)
+    found, ratios = compare(on_training, traces), compare_traces(traces)
+    radii, terms = find_radii(found), per_run(on_training, on_test, traces)
+    tables = [trace_table(traces, radii, ratios), term_table(found), table_on_test(on_test)]
+    names, title = list(terms.architecture.unique()), "Curvature of the loss"
+    chart = Chart(title, draw_curvature, (terms,), names, describe_pairs, CAPTION)
+    probed = f"{PROBED} {training.total.max():,} training images" if len(training) else ""
+    return Section(
+        "curvature",
+        "Does flatness explain it?",
+        intro=INTRO.format(probed=probed and f"{probed}; ", images=results.images),
+        brief=probed and f"{probed}.".replace("\n", " "),
+        sentences=say_flatness(radii, ratios),
+        tables=tables if len(found) or len(on_test) else [],
+        charts={"curvature": chart} if len(terms) else {},
+        csv={"curvature.csv": terms} if len(terms) else {},
+    )
+
+
+def per_run(terms: pd.DataFrame, test: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:
     """Return a row per run and α: its curvature term and the prediction ½ α² Σ s² tr(H).
 
     Args:
-        rows, training: measurements on the test images and on the first training images.
+        terms, test: from `curvature_term`, on the first training images and on the test images.
         traces: a row per run: `stats.RUN`, trace, error (see `curvature.trace`).
 
     Returns:
@@ -36,33 +70,17 @@ def per_run(rows: pd.DataFrame, training: pd.DataFrame, traces: pd.DataFrame) ->
     """
     key = [*RUN, "alpha"]
     names = {"even": "measured", "even_half": "measured_half"}
-    terms = curvature_term(training).rename(columns=names).drop(columns=["odd", "odd_half"])
-    test = curvature_term(rows).rename(columns={"even": "test"})
+    terms = terms.rename(columns=names).drop(columns=["odd", "odd_half"])
+    test = test.rename(columns={"even": "test"})
     terms = terms.merge(traces, on=RUN, how="left").merge(test[[*key, "test"]], on=key, how="left")
     return terms.assign(predicted=terms.alpha**2 * terms.trace / 2)
 
 
-def make_tables(rows: pd.DataFrame, training: pd.DataFrame, traces: pd.DataFrame) -> list[Table]:
-    """Return the tables of the section, without rows where nothing was measured.
-
-    Args:
-        rows, training, traces: as in `per_run`.
-    """
-    found = compare(curvature_term(training), traces)
-    return [trace_table(found, traces), term_table(found), table_on_test(rows)]
-
-
-def trace_table(found: pd.DataFrame, traces: pd.DataFrame) -> Table:
-    """Return the traces of each architecture and regime, against the baseline, and their radius.
-
-    Args:
-        found: from `curvature.compare`.
-        traces: as in `per_run`.
-    """
+def trace_table(traces: pd.DataFrame, radii: Radii, ratios: Ratios) -> Table:
+    """Return the traces of each architecture and regime, against the baseline, and their radius."""
     means = intervals.over_seeds(traces.assign(alpha=0.0), "trace").droplevel("alpha")
     errors = traces.groupby(GROUP, observed=True).error
     probes = np.sqrt(errors.agg(lambda x: (x**2).sum(skipna=False))) / errors.size()
-    radii, ratios = find_radii(found), compare_traces(traces)
     body = [
         [
             ", ".join(name),
@@ -109,9 +127,9 @@ def term_table(found: pd.DataFrame) -> Table:
     return Table(caption, header, body)
 
 
-def table_on_test(rows: pd.DataFrame) -> Table:
+def table_on_test(terms: pd.DataFrame) -> Table:
     """Return the curvature terms measured on the test images by α."""
-    table = intervals.over_seeds(curvature_term(rows), "even")
+    table = intervals.over_seeds(terms, "even")
     body = [
         [
             f"{architecture}, {regime}",
@@ -125,7 +143,7 @@ def table_on_test(rows: pd.DataFrame) -> Table:
     return Table(caption, ["Runs", "α", "Measured", "n seeds"], body)
 
 
-def find_radii(found: pd.DataFrame) -> dict[tuple, curvature.Bounds]:
+def find_radii(found: pd.DataFrame) -> Radii:
     """Return the radius of validity of each architecture and regime in `curvature.compare`.
 
     What the pairs do not tell from 0 is passed over. The spread over seeds has no say in that:
@@ -151,7 +169,7 @@ def say_radius(bounds: curvature.Bounds) -> str:
     return "at an unknown α" if np.isnan(bounds[0]) else f"beyond α = {bounds[0]:g}"
 
 
-def compare_traces(traces: pd.DataFrame) -> dict[tuple, tuple[float, float, float, int]]:
+def compare_traces(traces: pd.DataFrame) -> Ratios:
     """Return how many times the baseline's trace that of each other regime is, paired by seed.
 
     Returns:
@@ -179,10 +197,9 @@ def times(found: tuple | None) -> str:
     return f"{mean:.3g}" + ("" if np.isnan(low) else f" [{low:.3g}, {high:.3g}]")
 
 
-def say_flatness(training: pd.DataFrame, traces: pd.DataFrame) -> dict[str, str]:
-    """Return a sentence per architecture: what training with noise does to the curvature, and how
-    far the second order reaches."""
-    radii, ratios = find_radii(compare(curvature_term(training), traces)), compare_traces(traces)
+def say_flatness(radii: Radii, ratios: Ratios) -> dict[str, list[str]]:
+    """Return by architecture what training with noise does to the curvature, and how far the
+    second order reaches."""
     sentences: dict[str, list[str]] = {}
     for (name, regime), ratio in ratios.items():
         if not np.isnan(ratio[0]):
@@ -196,7 +213,7 @@ def say_flatness(training: pd.DataFrame, traces: pd.DataFrame) -> dict[str, str]
             "Prediction and measurement first differ by more than a factor of two "
             f"{', '.join(where)}."
         )
-    return {name: " ".join(said) for name, said in sentences.items()}
+    return sentences
 
 
 def draw_curvature(axes: Axes, terms: pd.DataFrame) -> None:
@@ -211,9 +228,10 @@ def draw_curvature(axes: Axes, terms: pd.DataFrame) -> None:
     scale = 2 / terms.alpha**2
     terms = terms.assign(here=terms.measured * scale, there=terms.test * scale)
     seen = [terms.here, terms.trace]
-    names = [name for name in LOOKS if (terms.regime == name).any()]
+    every = looks(terms.regime)
+    names = [name for name in every if (terms.regime == name).any()]
     for i, regime in enumerate(names):
-        look, mine = LOOKS[regime], terms[terms.regime == regime]
+        look, mine = every[regime], terms[terms.regime == regime]
         shift = 1.03 ** (2 * i - len(names) + 1)  # regimes side by side
         color, n = look["color"], mine.seed.nunique()
         level = intervals.over_seeds(mine.drop_duplicates(RUN).assign(alpha=0.0), "trace").iloc[0]
@@ -235,11 +253,6 @@ def draw_curvature(axes: Axes, terms: pd.DataFrame) -> None:
         axes.set_ylim(values.min() / 2, values.max() * 8)  # room for the legend
     axes.set_ylabel("2 × curvature term / α² (nats)")
     axes.legend(loc="upper left")
-
-
-def draw_panels(terms: pd.DataFrame, architectures: Sequence[str]) -> Figure:
-    """Return `draw_curvature` of every architecture."""
-    return panels(draw_curvature, terms, architectures, describe_pairs)
 
 
 def describe_pairs(terms: pd.DataFrame) -> str:

@@ -4,29 +4,51 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis import intervals
-from reporting.plots import LOOKS, MANY, place, set_alpha_axis, set_points_axis
+from reporting.plots import MANY, looks, place, set_alpha_axis, set_points_axis
+from reporting.results import Results
+from reporting.section import Chart, Section
 from reporting.text import Table, number
 
 
-def draw_spread(axes: Axes, rows: pd.DataFrame) -> None:
-    """Draw how far single draws lie from the mean of their seed: each one faintly, the 5% to 95%
-    range and the median (inside seeds, averaged over them), and the worst."""
+def section(results: Results) -> Section:
+    """Return how single draws spread, by architecture."""
+    spread, away = intervals.spread_of_draws(results.rows), from_mean(results.rows)
+    frames = (results.rows, away, intervals.spread_of(away))
+    title = "Spread of single noise draws"
+    return Section(
+        "draws",
+        by_architecture={name: spread_table(spread, name) for name in results.measured},
+        charts={"draws": Chart(title, draw_spread, frames, results.architectures)},
+    )
+
+
+def from_mean(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of α > 0 with `value`, how many points the accuracy of a draw lies above the
+    mean of its seed: the spread at every α then shows at one scale."""
     noisy = rows[(rows.alpha > 0) & (rows.sign > 0)]
-    origin = set_alpha_axis(axes, noisy.alpha, zero=False)
     means = noisy.groupby([*intervals.RUN, "alpha"], observed=True)[["correct", "total"]]
     sums = means.transform("sum")
-    away = 100 * (noisy.correct / noisy.total - sums.correct / sums.total)
-    # moved to a mean of 0, so that the spread at every α shows at one scale
-    spread = intervals.spread_of(noisy.assign(value=away))
-    names = [name for name in LOOKS if (noisy.regime == name).any()]
+    return noisy.assign(value=100 * (noisy.correct / noisy.total - sums.correct / sums.total))
+
+
+def draw_spread(axes: Axes, rows: pd.DataFrame, away: pd.DataFrame, spread: pd.DataFrame) -> None:
+    """Draw how far single draws lie from the mean of their seed: each one faintly, the 5% to 95%
+    range and the median (inside seeds, averaged over them), and the worst.
+
+    Args:
+        axes: where to draw.
+        rows, away, spread: measurements of one architecture, `from_mean` of them, and its spread.
+    """
+    origin = set_alpha_axis(axes, away.alpha, zero=False)
+    every = looks(rows.regime)
+    names = [name for name in every if (away.regime == name).any()]
     axes.axhline(0, color="black", lw=0.8)
     for i, regime in enumerate(names):
-        look, mine = LOOKS[regime], spread[spread.regime == regime]
+        look, mine, dots = (every[regime], *(t[t.regime == regime] for t in (spread, away)))
         shift = 1.06 ** (2 * i - len(names) + 1)  # regimes side by side
-        dots = noisy.regime == regime
         color = {"color": look["color"], "linestyle": ""}
-        x = place(noisy.alpha[dots], origin) * shift
-        axes.plot(x, away[dots], marker="_", ms=4, alpha=0.5, rasterized=len(x) > MANY, **color)
+        x = place(dots.alpha, origin) * shift
+        axes.plot(x, dots.value, marker="_", ms=4, alpha=0.5, rasterized=len(x) > MANY, **color)
         x = place(mine.alpha, origin) * shift
         axes.vlines(x, mine.q05, mine.q95, color=look["color"], lw=2.5, alpha=0.5)
         label = f"{regime}, n = {mine.seeds.max()}: median, 5–95%"
@@ -37,9 +59,8 @@ def draw_spread(axes: Axes, rows: pd.DataFrame) -> None:
     axes.legend(loc="upper left")
 
 
-def spread_table(rows: pd.DataFrame, architecture: str) -> Table:
-    """Return how single draws spread, by regime and α > 0."""
-    spread = intervals.spread_of_draws(rows[rows.architecture == architecture])
+def spread_table(spread: pd.DataFrame, architecture: str) -> Table:
+    """Return how single draws spread (`intervals.spread_of_draws`), by regime and α > 0."""
     body = [
         [
             f"{row.alpha:g}",
@@ -47,7 +68,7 @@ def spread_table(rows: pd.DataFrame, architecture: str) -> Table:
             *(number(v) for v in (row.q05, row.q50, row.q95, row.lowest)),
             f"{row.seeds} / {row.draws}",
         ]
-        for row in spread[spread.alpha > 0].itertuples()
+        for row in spread[(spread.architecture == architecture) & (spread.alpha > 0)].itertuples()
     ]
     body.sort(key=lambda row: float(row[0]))
     caption = (

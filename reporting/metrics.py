@@ -3,30 +3,51 @@
 import pandas as pd
 
 from analysis import curves, intervals
+from reporting.results import Results
+from reporting.section import Section
 from reporting.text import Table, bounds, count, find, number
 
 
+def section(results: Results) -> Section:
+    """Return the metrics of each architecture, and what it would take."""
+    metrics, ends = curves.curve_metrics(results.rows), curves.alpha_range(results.rows)
+    means = curves.metrics_over_seeds(metrics)
+    pairs = curves.metrics_over_seeds(curves.paired_metrics(metrics))
+    return Section(
+        "metrics",
+        by_architecture={
+            name: metrics_table(means, pairs, name, ends) for name in results.measured
+        },
+        tables=[seeds_table(results.effects)],
+        csv={"curves.csv": metrics},
+    )
+
+
 def metrics_table(
-    rows: pd.DataFrame, architecture: str, baseline: str = intervals.BASELINE
+    means: pd.DataFrame, pairs: pd.DataFrame, architecture: str, ends: curves.Bounds
 ) -> Table:
     """Return the curve metrics of each regime over seeds, and against the baseline.
 
     Without rows unless two or more α > 0 were measured: there is no curve.
+
+    Args:
+        means, pairs: from `curves.metrics_over_seeds`, of runs and of pairs.
+        architecture: the one to show.
+        ends: the smallest and the largest α > 0.
     """
-    low, high = curves.alpha_range(rows)
-    per_run = curves.curve_metrics(rows)
-    mine = per_run[per_run.architecture == architecture]
-    means = curves.metrics_over_seeds(mine).set_index(["regime", "metric"])
-    pairs = curves.metrics_over_seeds(curves.paired_metrics(mine, baseline))
-    pairs = pairs.set_index(["regime", "metric"])
-    regimes = list(dict.fromkeys(mine.regime))
-    others = [r for r in regimes if r != baseline]
+    low, high = ends
+    means, pairs = (
+        table[table.architecture == architecture].set_index(["regime", "metric"])
+        for table in (means, pairs)
+    )
+    regimes = list(dict.fromkeys(means.index.get_level_values("regime")))
+    others = [r for r in regimes if r != intervals.BASELINE]
     body = []
     for metric, meaning in curves.METRICS.items() if low < high else ():
         log = metric in curves.LOG
         effects = [bounds(find(pairs, (r, metric)), log, signed=not log) for r in others]
         body.append([meaning, *(bounds(find(means, (r, metric)), log) for r in regimes), *effects])
-    header = ["Metric", *regimes, *(f"{r} against {baseline}" for r in others)]
+    header = ["Metric", *regimes, *(f"{r} against {intervals.BASELINE}" for r in others)]
     caption = (
         f"{architecture}: curve metrics, mean over seeds [95% t-interval, each by itself] (n). "
         "α-valued metrics: geometric means, and ratios; else differences. "

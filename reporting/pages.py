@@ -5,7 +5,7 @@ What is said is composed here, from tables and figures; how it looks is in `temp
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import jinja2
@@ -13,22 +13,22 @@ import pandas as pd
 
 from analysis import intervals
 from config import written
-from reporting import curvature, plots
-from reporting.accuracy import draw_curves, draw_effects, main_table, say_factors, say_verdicts
-from reporting.draws import draw_spread, spread_table
-from reporting.metrics import metrics_table, seeds_table
+from reporting import accuracy, curvature, draws, families, metrics, plots, summary
 from reporting.results import Results
-from reporting.summary import summary_tables
+from reporting.section import Chart, Section
 from reporting.text import Table
 from store.plan import AXES, Plan
 
 TEMPLATES = Path(__file__).parent / "templates"
-FIGURES = {
-    "robustness": (draw_curves, "Accuracy against noise strength"),
-    "effects": (draw_effects, "Paired effect of noisy training"),
-    "draws": (draw_spread, "Spread of single noise draws"),
-}
-"""Name of each figure's files, what draws a panel of it, and its title."""
+SECTIONS = (
+    summary.section,
+    accuracy.section,
+    metrics.section,
+    draws.section,
+    families.section,
+    curvature.section,
+)
+"""What makes each section of the report, in order."""
 LATEX = {
     "\\": r"\textbackslash{}",
     "α": r"$\alpha$",
@@ -42,67 +42,50 @@ LATEX = {
 }
 
 
-def make_figures(results: Results) -> dict[str, bytes]:
+def make_sections(
+    results: Results, makers: Iterable[Callable[[Results], Section]]
+) -> dict[str, Section]:
+    """Return the sections by name: all frames that the report shows, each computed once."""
+    return {section.name: section for section in (make(results) for make in makers)}
+
+
+def make_figures(sections: Mapping[str, Section]) -> dict[str, bytes]:
     """Return every figure of all architectures, as PDF and PNG, by file name."""
-    rows, architectures = results.rows, results.architectures
-    made = {n: plots.panels(draw, rows, architectures) for n, (draw, _) in FIGURES.items()}
-    terms = curvature.per_run(rows, results.training, results.traces)
-    if len(terms):
-        made["curvature"] = curvature.draw_panels(terms, list(terms.architecture.unique()))
+    charts = {name: chart for part in sections.values() for name, chart in part.charts.items()}
+    figures = {name: chart.panels() for name, chart in charts.items()}
     return {
         f"{name}.{kind}": plots.encode(figure, kind)
-        for name, figure in made.items()
+        for name, figure in figures.items()
         for kind in ("pdf", "png")
     }
 
 
-def make_pages(results: Results, summary: pd.DataFrame, missing: list[str]) -> dict[str, bytes]:
+def make_pages(
+    results: Results, sections: Mapping[str, Section], missing: list[str]
+) -> dict[str, bytes]:
     """Return report.html, report.md and table.tex, by file name; the same input, the same bytes.
 
     Args:
         results: the plan and what there is of it.
-        summary: a row per run, as from `tables.make_summary`.
+        sections: from `make_sections`.
         missing: a message for each run or measurement that is not there.
     """
-    plan, rows, architectures = results.plan, results.rows, results.architectures
+    plan, rows = results.plan, results.rows
     provenance = [record["provenance"] for record in results.records]
-    effects = intervals.paired_effects(rows)
-    measured = [name for name in architectures if (rows.architecture == name).any()]
-    images = "validation" if plan.recipe.validation_size else "test"
-    runs = rows[intervals.RUN].drop_duplicates()
     alike = plan.sweep.first_draws if plan.sweep.precision else float("inf")
     facts = {
         "plan": plan,
-        "images": images,
+        "images": results.images,
         "total": int(rows.total.max()) if len(rows) else 0,
-        "runs": len(runs),
-        "planned": len(plan.runs),
-        "seeds": runs.groupby(intervals.RUN[:2], observed=True).size(),
-        "verdicts": {name: say_verdicts(effects, name) for name in architectures},
-        "factors": say_factors(effects),
-        "main": {name: main_table(rows, name) for name in measured},
-        "metrics": {name: metrics_table(rows, name) for name in measured},
-        "takes": seeds_table(effects),
-        "spread": {name: spread_table(rows, name) for name in measured},
-        "curvature": curvature.make_tables(rows, results.training, results.traces),
-        "flat": curvature.say_flatness(results.training, results.traces),
-        "probed": int(results.training.total.max()) if len(results.training) else 0,
-        "summary": summary_tables(summary),
+        "runs": len(rows[intervals.RUN].drop_duplicates()),
+        "measured": results.measured,
+        "sections": sections,
+        "further": [part for part in sections.values() if part.title and part.tables],
         "settings": [settings_table(plan), provenance_table(provenance)],
         "missing": missing,
         "unpaired": intervals.find_unpaired(rows, draws=alike),
         "left_out": results.left_out,
     }
-    inline = {
-        name: [
-            (title, as_url(plots.panels(draw, rows, [name]))) for draw, title in FIGURES.values()
-        ]
-        for name in measured
-    }
-    terms = curvature.per_run(rows, results.training, results.traces)
-    curves = [
-        (name, as_url(curvature.draw_panels(terms, [name]))) for name in terms.architecture.unique()
-    ]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=jinja2.select_autoescape(["html.j2"]),
@@ -111,12 +94,11 @@ def make_pages(results: Results, summary: pd.DataFrame, missing: list[str]) -> d
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["latex"] = latex
-    outputs = {}
-    for name in ("report.html", "report.md", "table.tex"):
-        text = environment.get_template(f"{name}.j2").render(**facts, figures=inline, curves=curves)
-        outputs[name] = text.encode()
-    return outputs
+    environment.filters |= {"latex": latex, "url": as_url}
+    return {
+        name: environment.get_template(f"{name}.j2").render(facts).encode()
+        for name in ("report.html", "report.md", "table.tex")
+    }
 
 
 def settings_table(plan: Plan) -> Table:
@@ -152,9 +134,10 @@ def provenance_table(provenance: Sequence[dict]) -> Table:
     return Table(f"Provenance of {len(provenance)} runs", ["Fact", "Value"], body)
 
 
-def as_url(figure: plots.Figure) -> str:
-    """Return a figure as a data URL of an SVG image."""
-    return "data:image/svg+xml;base64," + base64.b64encode(plots.encode(figure, "svg")).decode()
+def as_url(chart: Chart, architecture: str) -> str:
+    """Return the panel of an architecture as a data URL of an SVG image."""
+    image = plots.encode(chart.panels([architecture]), "svg")
+    return "data:image/svg+xml;base64," + base64.b64encode(image).decode()
 
 
 def latex(text: str) -> str:

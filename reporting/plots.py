@@ -19,15 +19,6 @@ from config import REGIMES
 HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P")
-LOOKS = {
-    name: {
-        "color": HUES[i % len(HUES)],
-        "linestyle": DASHES[i % len(DASHES)],
-        "marker": MARKERS[i % len(MARKERS)],
-    }
-    for i, name in enumerate(REGIMES)
-}
-"""Colour, line style and marker of each regime."""
 STYLE = [
     "default",  # whatever matplotlibrc the user has
     {
@@ -55,6 +46,19 @@ MANY = 2000
 """Points that are drawn as pixels if there are more: as vectors they would make a page heavy."""
 
 
+def looks(regimes: pd.Series) -> dict[str, dict]:
+    """Return colour, line style and marker of each regime: the registered ones, whose looks never
+    change, then whatever else is a category of a table's column."""
+    return {
+        name: {
+            "color": HUES[i % len(HUES)],
+            "linestyle": DASHES[i % len(DASHES)],
+            "marker": MARKERS[i % len(MARKERS)],
+        }
+        for i, name in enumerate(dict.fromkeys((*REGIMES, *regimes.cat.categories)))
+    }
+
+
 def encode(figure: Figure, kind: str) -> bytes:
     """Return a figure as the bytes of a `png`, `pdf` or `svg` file, the same every time."""
     buffer = io.BytesIO()
@@ -75,17 +79,17 @@ def describe_draws(rows: pd.DataFrame) -> str:
 
 
 def panels(
-    draw: Callable[[Axes, pd.DataFrame], None],
-    table: pd.DataFrame,
+    draw: Callable[..., None],
+    frames: Sequence[pd.DataFrame],
     architectures: Sequence[str],
     describe: Callable[[pd.DataFrame], str] = describe_draws,
 ) -> Figure:
     """Draw one panel per architecture, two side by side.
 
     Args:
-        draw: draws the part of the table that is of one architecture, such as the functions below.
-        table: a row per measurement, as in `stats`, or what `draw` and `describe` take instead.
-        architectures: the panels; one without rows says so.
+        draw: draws a panel: takes the axes, and of each frame the part of one architecture.
+        frames: what `draw` takes; `describe` takes the first.
+        architectures: the panels; one without rows in the first frame says so.
         describe: returns what the title says after the name.
     """
     count = max(len(architectures), 1)
@@ -95,13 +99,13 @@ def panels(
         figure.set_layout_engine("constrained")
         grid = figure.subplots(height, width, squeeze=False)
         for axes, name in zip(grid.flat, architectures, strict=False):
-            mine = table[table.architecture == name]
-            axes.set_title(f"{name}{describe(mine)}", fontsize=10)
-            if mine.empty:
+            mine = [frame[frame.architecture == name] for frame in frames]
+            axes.set_title(f"{name}{describe(mine[0])}", fontsize=10)
+            if mine[0].empty:
                 axes.text(0.5, 0.5, NO_RUNS, ha="center", transform=axes.transAxes)
                 axes.set(xticks=[], yticks=[])
                 continue
-            draw(axes, mine)
+            draw(axes, *mine)
         for axes in grid.flat[len(architectures) :]:
             axes.set_axis_off()
     return figure

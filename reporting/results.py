@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import curvature
+from analysis import curvature, intervals
 from analysis.intervals import RUN
 from analysis.needs import check_families, needs
 from config import REGIMES, Sweep
@@ -43,6 +43,21 @@ class Results:
     def architectures(self) -> list[str]:
         """Every architecture that is planned or measured, in table order."""
         return list(self.rows.architecture.cat.categories)
+
+    @property
+    def measured(self) -> list[str]:
+        """Those that have a measurement."""
+        return [name for name in self.architectures if (self.rows.architecture == name).any()]
+
+    @property
+    def images(self) -> str:
+        """The images that were measured on, in a word."""
+        return "validation" if self.plan.recipe.validation_size else "test"
+
+    @functools.cached_property
+    def effects(self) -> pd.DataFrame:
+        """`intervals.paired_effects` of the rows: what more than one section speaks of."""
+        return intervals.paired_effects(self.rows)
 
 
 def read(results_dir: Path) -> Results:

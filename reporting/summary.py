@@ -6,12 +6,27 @@ from fractions import Fraction
 import pandas as pd
 
 from analysis.intervals import RUN
+from reporting.results import Results
+from reporting.section import Section
 from reporting.text import Table, number
 
 REFERENCE_ALPHA = 0.1
 """The noise strength α that the summary quotes, matched exactly."""
 SUMMARY = {"acc_0": "Acc(0)", "acc_0.1": "Acc(0.1)", "drop_0.1": "Drop"}
 """Measured columns of the summary, and their printed names."""
+
+
+def section(results: Results) -> Section:
+    """Return every run and every measurement."""
+    runs = [tuple(record["identity"][key] for key in RUN) for record in results.records]
+    summary = make_summary(runs, results.rows)
+    sweep = make_sweep(results.rows)
+    if results.families:
+        others = {name: make_sweep(rows) for name, rows in results.families.items()}
+        sweep = pd.concat({"gaussian": sweep, **others}, names=["noise"]).reset_index("noise")
+        sweep = sweep[[*(name for name in sweep if name != "noise"), "noise"]]
+    csv = {"summary.csv": summary, "sweep.csv": sweep}
+    return Section("summary", tables=summary_tables(summary), csv=csv)
 
 
 def make_sweep(rows: pd.DataFrame) -> pd.DataFrame:

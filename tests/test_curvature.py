@@ -1,6 +1,7 @@
 """flatness.py and what it stands on: radii, ratios of traces, sentences, the figure, the files."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -87,12 +88,14 @@ def test_traces_are_compared_seed_by_seed_as_ratios():
 
 def test_the_sentence_says_both():
     rows = rows_of(beyond=lambda regime, alpha: 9 if (regime, alpha) == ("clean", 1.0) else 1)
-    said = curvature.say_flatness(rows, traces_of())
+    traces = traces_of()
+    said = curvature.say_flatness(radii(rows, traces), curvature.compare_traces(traces))
     assert list(said) == ["mlp"]
-    assert "Trained noisy rather than clean, Σ s² tr(H) is multiplied by 0.5 [" in said["mlp"]
-    assert said["mlp"].endswith("factor of two at α = 1 (clean), beyond α = 2 (noisy).")
-    nothing = rows[rows.sign > 0]
-    assert curvature.say_flatness(nothing, traces_of()[:0]) == {}
+    text = " ".join(said["mlp"])
+    assert "Trained noisy rather than clean, Σ s² tr(H) is multiplied by 0.5 [" in text
+    assert text.endswith("factor of two at α = 1 (clean), beyond α = 2 (noisy).")
+    nothing, none = rows[rows.sign > 0], traces[:0]
+    assert curvature.say_flatness(radii(nothing, none), curvature.compare_traces(none)) == {}
 
 
 # ---- Figure and files ------------------------------------------------------------------------
@@ -100,7 +103,8 @@ def test_the_sentence_says_both():
 
 def test_the_figure_is_level_at_the_predicted_height_where_the_second_order_holds():
     rows = rows_of()
-    terms = curvature.per_run(rows, rows, traces_of())
+    pairs = curvature.curvature_term(rows)
+    terms = curvature.per_run(pairs, pairs, traces_of())
     assert len(terms) == 4 * len(ALPHAS)
     np.testing.assert_allclose(terms.measured, terms.predicted)
     np.testing.assert_allclose(terms.test, terms.measured)
@@ -143,8 +147,8 @@ def test_pairs_on_test_images_alone_are_shown_as_they_are(tmp_path):
     plan = make_plan(("mlp",), **SMALL, antithetic=True)
     folder = make_results(tmp_path, plan)
     results = read(folder)
-    none = results.training[:0], results.traces[:0]
-    trace, terms, test = curvature.make_tables(results.rows, *none)
+    part = replace(results, training=results.training[:0], traces=results.traces[:0])
+    section = curvature.section(part)
+    trace, terms, test = section.tables
     assert (trace.body, terms.body) == ([], []) and len(test.body) == 2 * 3
-    assert curvature.per_run(results.rows, *none).empty
-    assert curvature.say_flatness(*none) == {}
+    assert section.csv == section.charts == section.sentences == {}

@@ -20,10 +20,11 @@ import report
 from analysis import intervals
 from config import Recipe, Run
 from fakes import make_plan, make_results, measure, read_json
-from reporting import curvature, plots
-from reporting.accuracy import draw_curves, draw_effects, main_table, say_alphas
+from reporting import accuracy, curvature, pages, plots
+from reporting.accuracy import say_alphas
 from reporting.results import find_missing, read
-from reporting.text import bounds
+from reporting.section import Chart, Section
+from reporting.text import Table, bounds
 from store import records
 from store.files import Damaged
 from store.merge import NotResults, merge_results
@@ -166,7 +167,7 @@ def test_curvature_is_shown_beside_its_prediction(tmp_path):
     results = read(tmp_path)
     assert find_missing(plan, results.records) == []
     assert len(results.training) == len(results.rows) == 6 * 13 and len(results.traces) == 6
-    trace, both, test = curvature.make_tables(results.rows, results.training, results.traces)
+    trace, both, test = curvature.section(results).tables
     assert len(test.body) == len(both.body) == 2 * 3 and len(trace.body) == 2
     line = next(row for row in both.body if row[:2] == ["mlp, clean", "0.5"])
     assert line[3] == "0.312 ± 0"  # ½ · 0.5² · 2.5, the same for every seed of the fake
@@ -417,7 +418,7 @@ def test_markdown_and_latex_hold_the_main_table(made):
 
 def test_main_table_agrees_with_the_statistics(made):
     rows = read(made).rows
-    table = main_table(rows, "cnn")
+    table = accuracy.section(read(made)).by_architecture["cnn"]
     means = intervals.mean_accuracy(rows).set_index(["architecture", "regime", "alpha"])
     line = next(row for row in table.body if row[0] == "0.5")
     for column, regime in ((1, "clean"), (2, "noisy")):
@@ -452,7 +453,7 @@ def test_censored_values_are_written_as_such(row, log, signed, text):
 
 def test_curves_show_every_seed_and_the_mean(made):
     rows = read(made).rows
-    figure = plots.panels(draw_curves, rows, ["mlp", "cnn"])
+    figure = accuracy.section(read(made)).charts["robustness"].panels(["mlp", "cnn"])
     assert [axes.get_title() for axes in figure.axes] == [
         "mlp, 2 draws per seed and α",
         "cnn, 2 draws per seed and α",
@@ -470,14 +471,64 @@ def test_curves_show_every_seed_and_the_mean(made):
 
 
 def test_regimes_differ_without_colour():
-    looks = plots.LOOKS.values()
-    assert len({(look["linestyle"]) for look in looks}) == len(plots.LOOKS)
-    assert len({(look["marker"]) for look in looks}) == len(plots.LOOKS)
+    registered = plots.looks(pd.Series(["noisy", "clean"], dtype="category"))
+    found = plots.looks(pd.Series(["another", "clean"], dtype="category"))
+    assert list(found) == [*registered, "another"]
+    assert all(found[name] == look for name, look in registered.items())
+    for looks in (registered, found):
+        assert len({look["linestyle"] for look in looks.values()}) == len(looks)
+        assert len({look["marker"] for look in looks.values()}) == len(looks)
+
+
+def test_a_regime_that_is_not_registered_is_drawn(made):
+    results = read(made)
+    names = {"clean": "clean", "noisy": "another"}
+    renamed = results.rows.assign(regime=results.rows.regime.cat.rename_categories(names))
+    section = accuracy.section(replace(results, rows=renamed))
+    (axes,) = section.charts["robustness"].panels(["mlp"]).axes
+    assert "another (mean, n = 3 seeds)" in {line.get_label() for line in axes.lines}
+
+
+def test_a_further_section_is_one_function_more(folder, monkeypatch):
+    def section(results) -> Section:
+        def draw(axes, rows):
+            axes.plot(rows.alpha, rows.correct)
+
+        chart = Chart("More of it", draw, (results.rows,), results.architectures)
+        return Section(
+            "more",
+            "And more?",
+            intro="What <this> is.",
+            brief="In short.",
+            sentences={"mlp": ["One.", "Two."]},
+            tables=[Table("A caption", ["Name", "Value"], [["first", "1"]])],
+            charts={"more": chart, "again": chart},
+            csv={"more.csv": results.rows},
+        )
+
+    report.rebuild(folder)
+    before = contents(folder)
+    monkeypatch.setattr(pages, "SECTIONS", (*pages.SECTIONS, section))
+    report.rebuild(folder)
+    after = contents(folder)
+    drawn = {f"{name}.{kind}" for name in ("more", "again") for kind in ("pdf", "png")}
+    assert set(after) - set(before) == {"more.csv", *drawn}
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"report.html", "report.md"}
+    html, markdown = after["report.html"].decode(), after["report.md"].decode()
+    page, old = Page(html), Page(before["report.html"].decode())
+    assert page.open == [] and len(page.all("img")) == len(old.all("img")) + 2 * 2
+    for words in ("And more?", "What <this> is.", "One. Two.", "mlp: More of it.", "A caption"):
+        assert words in page.text
+    assert (
+        "\n## And more?\n\nIn short.\n\nmlp: One. Two.\n\n\n![More of it](more.png)\n"
+        "\n![More of it](again.png)\n\n*A caption*\n\n| Name | Value |\n"
+    ) in markdown
 
 
 def test_resolved_effects_are_filled(made):
     rows = read(made).rows
-    (axes,) = plots.panels(draw_effects, rows, ["mlp"]).axes
+    (axes,) = accuracy.section(read(made)).charts["effects"].panels(["mlp"]).axes
     effects = intervals.paired_effects(rows[rows.architecture == "mlp"])
     fills = {}
     for container in axes.containers:
