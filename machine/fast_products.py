@@ -1,10 +1,22 @@
-"""Float32 matrix products by oneDNN where MKL would waste half of the vector width."""
+"""Float32 matrix products by oneDNN where MKL would waste half of the vector width.
+
+They replace `aten::mm` and `aten::addmm` on the CPU in the whole process. The provenance of a run
+says whose its products are; WEIGHT_NOISE_PRODUCTS=torch in the environment keeps PyTorch's own.
+"""
 
 import functools
+import os
 import warnings
 
 import torch
 from torch import Tensor
+
+
+def choose(processor: str) -> str:
+    """Return whose products a CPU with this name gets: "oneDNN" or "torch"."""
+    own = os.environ.get("WEIGHT_NOISE_PRODUCTS") == "torch"
+    own = own or "Intel" in processor or not torch.backends.mkl.is_available()
+    return "torch" if own else "oneDNN"
 
 
 @functools.cache  # the products are oneDNN's for as long as what is returned lives

@@ -1,6 +1,7 @@
 """What the machine offers: device, cores, memory; and what of it goes into the provenance."""
 
 import ctypes
+import math
 import os
 import platform
 import subprocess
@@ -8,10 +9,11 @@ from pathlib import Path
 
 import torch
 
-from machine.fast_products import products_by_onednn
+from machine.fast_products import choose, products_by_onednn
 
 MEMORY_PER_WORKER = 3 * 2**30  # bytes; a ResNet-18 worker peaks at about 1.5 GiB
 GPU_MEMORY_PER_WORKER = 4 * 2**30
+CGROUP = Path("/sys/fs/cgroup")  # a container sees its own limits here
 
 
 def cores() -> int:
@@ -21,7 +23,18 @@ def cores() -> int:
     except AttributeError:  # not Linux
         usable = os.cpu_count() or 1
     # Where Slurm does not bind a task to its cores it sees all of the node's, and shares them.
-    return min(usable, slurm("SLURM_CPUS_PER_TASK") or usable)
+    return min(usable, slurm("SLURM_CPUS_PER_TASK") or usable, quota() or usable)
+
+
+def quota() -> int:
+    """Return the cores of the container's quota of CPU time, rounded up; 0 where there is none."""
+    for names in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):  # v2, v1
+        try:
+            time, period = (int(x) for name in names for x in (CGROUP / name).read_text().split())
+        except (OSError, ValueError):  # no such file, or "max": no quota
+            continue
+        return max(0, math.ceil(time / period))  # -1 is no quota either
+    return 0
 
 
 def slurm(name: str) -> int:
@@ -38,7 +51,25 @@ def free_memory() -> int:
     except (OSError, StopIteration):
         free = 8 * 2**30
     allotted = slurm("SLURM_MEM_PER_CPU") * cores() or slurm("SLURM_MEM_PER_NODE")  # in MiB
-    return min(free, allotted * 2**20 or free)
+    return min(free, allotted * 2**20 or free, container_memory())
+
+
+def container_memory() -> float:
+    """Return the bytes left below the container's memory limit; inf where there is none.
+
+    What it uses counts without the cache of files, which the system gives up when asked.
+    """
+    for limit, used in (
+        ("memory.max", "memory.current"),  # v2
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),  # v1
+    ):
+        try:
+            most, now = (int((CGROUP / name).read_text()) for name in (limit, used))
+            stat = (CGROUP / used).with_name("memory.stat").read_text().split()
+            return max(0, most - now + int(stat[stat.index("inactive_file") + 1]))
+        except (OSError, ValueError):  # no such file, or "max": no limit
+            continue
+    return math.inf
 
 
 def default_workers(device: torch.device, threads: int, runs: int) -> int:
@@ -55,7 +86,7 @@ def prepare(threads: int) -> None:
     torch.set_num_threads(threads)
     torch.backends.cudnn.benchmark = False  # it may choose other algorithms in another run
     torch.backends.cudnn.deterministic = True
-    if "Intel" not in processor() and torch.backends.mkl.is_available():
+    if choose(processor()) == "oneDNN":
         products_by_onednn()
     try:
         # glibc hands freed blocks of a few MB back to the system, and every step then pays for
@@ -85,6 +116,7 @@ def provenance(device: torch.device, threads: int) -> dict[str, str | int]:
         "cores": cores(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": threads,
+        "float32 products": choose(processor()) if device.type == "cpu" else "torch",
     }
 
 

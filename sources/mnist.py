@@ -1,8 +1,8 @@
 """Datasets of four idx files, such as MNIST: where they come from, their format, their check.
 
 The files are taken from the data folder, raw or gzipped; those not there are fetched once, from
-the first source that answers, into a scratch folder. Whatever the source, the md5 of every file is
-checked each time it is read.
+the first source that answers, into a scratch folder. Whatever the source, the digests of every
+file are checked each time it is read; one that fails is then parsed, to say what is wrong with it.
 """
 
 from __future__ import annotations
@@ -96,16 +96,6 @@ def from_debian(torchvision_class: str, scratch: Path) -> Path:
 MAX_BYTES = 1 << 28  # most that an idx file may unpack to; MNIST's largest takes 47 MB
 
 
-def read_idx(path: str | Path) -> np.ndarray:
-    """Read a file of labels `(N,)` or images `(N, H, W)`, raw or gzipped: uint8, read-only.
-
-    Strict: the file holds exactly what its header says, neither more nor less. No allocation
-    follows the header, and nothing is unpacked beyond MAX_BYTES.
-    Raises DataError that names the file and what is wrong with it.
-    """
-    return parse_idx(read_bytes(Path(path)), path)
-
-
 def read_bytes(path: Path) -> bytes:
     """The content of a file, unzipped if it starts as gzip does, whatever it is called."""
     try:
@@ -125,7 +115,10 @@ def read_bytes(path: Path) -> bytes:
 
 
 def parse_idx(content: bytes, path: str | Path) -> np.ndarray:
-    """Two zero bytes, type, number of dimensions, each dimension (4 bytes, big-endian), data."""
+    """Return labels (N,) or images (N, H, W), uint8 and read-only; DataError for anything else.
+
+    Two zero bytes, type, number of dimensions, each dimension (4 bytes, big-endian), data.
+    """
     if len(content) < 4 or content[:2] != b"\0\0":
         raise DataError(f"{path}: not an idx file (wrong magic number: {content[:4]!r})")
     kind, ndim = content[2:4]
@@ -152,7 +145,9 @@ class IdxSpec(DatasetSpec):
     torchvision_class: str
     """Name in `torchvision.datasets`, and of the folder that torchvision keeps the files in."""
     md5: tuple[str, str, str, str]
-    """Digest of each raw (unzipped) file, in the order of `FILES`."""
+    """Digest of each raw (unzipped) file, in the order of `FILES`, as torchvision gives it."""
+    sha256: tuple[str, ...] = ()
+    """The same by SHA-256, which nobody can forge; empty where it is not known."""
     sources: dict[str, Callable[[str, Path], Path]]
     """Where to fetch the files, best first: a name for messages, and a function that is given the
     `torchvision_class` and an empty scratch folder and returns the folder that holds the files,
@@ -179,25 +174,22 @@ def _find(
     A wrong file is an error, not a reason to look further: whoever put it there should know.
     """
     which = FILES.index(file)
-    expected = ((spec.train_count, spec.test_count)[which // 2], *spec.image_shape)
-    expected = expected[:1] if "labels" in file else expected
+    count = (spec.train_count, spec.test_count)[which // 2]
+    wanted = _describe((count, *spec.image_shape) if "images" in file else (count,))
     for path in (folder / variant for folder in folders for variant in (file, f"{file}.gz")):
         if not os.path.lexists(path):
             continue
         content = read_bytes(path)
-        shape = parse_idx(content, path).shape
-        if shape != expected:
-            held, wanted = map(_describe, (shape, expected))
-            raise DataError(f"{path}: holds {held}; expected {wanted}")
-        digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        if digest != spec.md5[which]:
-            owner = [
-                f" (that is {other})"
-                for other, one in known.items()
-                if digest in getattr(one, "md5", ())
-            ]
-            found = f"md5 {digest}{''.join(owner)}"
-            raise DataError(f"{path}: not {name}'s: {found}, expected {spec.md5[which]}")
+        for kind, digests in (("md5", spec.md5), ("sha256", spec.sha256)):
+            digest = hashlib.new(kind, content, usedforsecurity=False).hexdigest()
+            if digests and digest != digests[which]:
+                held = _describe(parse_idx(content, path).shape)
+                if held != wanted:
+                    raise DataError(f"{path}: holds {held}; expected {wanted}")
+                owners = (key for key, one in known.items() if digest in getattr(one, kind, ()))
+                whose = "".join(f" (that is {owner})" for owner in owners)
+                found = f"{kind} {digest}{whose}, expected {digests[which]}"
+                raise DataError(f"{path}: not {name}'s: {found}")
         return content
     return None
 

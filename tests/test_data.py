@@ -49,6 +49,7 @@ CONTENTS = {file: idx(array) for file, array in ARRAYS.items()}
 TINY = mnist.IdxSpec(
     torchvision_class="Tiny",
     md5=tuple(hashlib.md5(content).hexdigest() for content in CONTENTS.values()),
+    sha256=tuple(hashlib.sha256(content).hexdigest() for content in CONTENTS.values()),
     sources={},
     train_count=20,
     test_count=8,
@@ -136,7 +137,7 @@ def test_real_dataset_is_what_torchvision_reads(name, real, data_dir):
     assert dataset.test_images.shape == (spec.test_count, *spec.image_shape)
     assert dataset.classes == spec.shape.classes
     for labels in (dataset.train_labels, dataset.test_labels):
-        assert labels.unique().tolist() == list(range(spec.classes))
+        assert labels.unique().tolist() == list(range(spec.shape.classes))
     theirs = getattr(torchvision.datasets, spec.torchvision_class)
     if (data_dir / spec.torchvision_class / "raw" / FILES[0]).exists():
         for train in (True, False):
@@ -161,6 +162,8 @@ def test_entry_is_complete(name):
     spec = DATASETS[name]
     assert len(spec.md5) == len(set(spec.md5)) == 4
     assert all(re.fullmatch("[0-9a-f]{32}", digest) for digest in spec.md5)
+    assert len(spec.sha256) == len(set(spec.sha256)) == 4
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in spec.sha256)
     assert len(spec.sources) == 2
 
 
@@ -269,6 +272,34 @@ def test_load_says_whose_file_it_is(tiny, tmp_path, monkeypatch):
         data.load("tiny", tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["md5", "sha256"])
+def test_load_checks_both_digests(tiny, tmp_path, monkeypatch, kind):
+    """As if somebody had made another file of the same md5."""
+    forged = (getattr(TINY, kind)[0], "0" * 64, *getattr(TINY, kind)[2:])
+    monkeypatch.setitem(DATASETS, "tiny", dataclasses.replace(TINY, **{kind: forged}))
+    write(tmp_path, CONTENTS)
+    with pytest.raises(DataError, match=rf"{LABELS}: not tiny's: {kind} \w+.*, expected 0{{64}}$"):
+        data.load("tiny", tmp_path)
+
+
+def test_load_does_without_a_sha256(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(DATASETS, "tiny", dataclasses.replace(TINY, sha256=()))
+    assert_tiny(data.load("tiny", write(tmp_path, CONTENTS)))
+
+
+def test_only_what_fails_its_digest_is_looked_into(tiny, tmp_path, monkeypatch):
+    """A file is compared with its digests before anything in it is believed."""
+    parsed = []
+    parse = mnist.parse_idx
+    monkeypatch.setattr(mnist, "parse_idx", lambda *args: parsed.append(args[1]) or parse(*args))
+    data.load("tiny", write(tmp_path, CONTENTS))
+    assert parsed == list(FILES)  # once each, by name: when all have been checked
+    write(tmp_path, {LABELS: CONTENTS[IMAGES]})
+    with pytest.raises(DataError, match="holds 20 images"):
+        data.load("tiny", tmp_path)
+    assert parsed[4:] == [tmp_path / LABELS]
+
+
 def test_load_does_not_wait_for_a_pipe_or_follow_a_folder(tiny, tmp_path):
     write(tmp_path / "a", CONTENTS)
     (tmp_path / "a" / IMAGES).unlink()
@@ -283,22 +314,22 @@ def test_load_does_not_wait_for_a_pipe_or_follow_a_folder(tiny, tmp_path):
 
 @pytest.mark.parametrize("zipped", [False, True])
 @pytest.mark.parametrize("shape", [(1,), (7,), (300,), (1, 1, 1), (300, 2, 5)])
-def test_read_idx_reads_what_is_whole(tmp_path, shape, zipped):
+def test_what_is_whole_is_read(tmp_path, shape, zipped):
     array = np.arange(np.prod(shape)).astype(np.uint8).reshape(shape)
     (tmp_path / "whole").write_bytes(gzip.compress(idx(array)) if zipped else idx(array))
-    read = mnist.read_idx(tmp_path / "whole")
+    read = mnist.parse_idx(mnist.read_bytes(tmp_path / "whole"), "whole")
     assert read.dtype == np.uint8
     assert np.array_equal(read, array)
 
 
-def test_read_idx_unpacks_no_bomb(tmp_path, monkeypatch):
+def test_no_bomb_is_unpacked(tmp_path, monkeypatch):
     monkeypatch.setattr(mnist, "MAX_BYTES", 1000)
     path = tmp_path / "bomb"
     path.write_bytes(gzip.compress(idx(np.zeros(10_000_000, np.uint8))))
     with pytest.raises(DataError, match="holds more than 1,000 bytes"):
-        mnist.read_idx(path)
+        mnist.read_bytes(path)
     path.write_bytes(idx(np.zeros(992, np.uint8)))
-    assert mnist.read_idx(path).shape == (992,)
+    assert len(mnist.read_bytes(path)) == 1000
 
 
 # ---- load: files that are fetched ------------------------------------------------------------
@@ -512,7 +543,7 @@ def test_any_bytes_give_an_array_or_a_data_error(scratch, content):
     path.write_bytes(content)
     before = snapshot(scratch)
     try:
-        array = mnist.read_idx(path)
+        array = mnist.parse_idx(mnist.read_bytes(path), path)
     except DataError as error:
         assert str(error).startswith(f"{path}: ")
         assert "\n" not in str(error)

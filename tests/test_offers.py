@@ -1,6 +1,7 @@
-"""What the machine offers, to a task of Slurm too, and products by oneDNN."""
+"""What the machine offers, to a task of Slurm or a container too, and products by oneDNN."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,11 +15,19 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def big_machine(monkeypatch):
-    """Sixteen cores and 100 GiB, outside Slurm."""
+    """Sixteen cores and 100 GiB, outside Slurm; returns its files, to add to."""
+    files = {"/proc/meminfo": "MemAvailable: 104857600 kB"}
+
+    def read_text(path):
+        if str(path) not in files:
+            raise FileNotFoundError(path)
+        return files[str(path)]
+
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)), raising=False)
-    monkeypatch.setattr(offers.Path, "read_text", lambda path: "MemAvailable: 104857600 kB")
+    monkeypatch.setattr(offers.Path, "read_text", read_text)
     for name in [name for name in os.environ if name.startswith("SLURM_")]:
         monkeypatch.delenv(name)
+    return files
 
 
 def test_outside_slurm_all_of_it(big_machine):
@@ -46,6 +55,84 @@ def test_a_task_of_slurm_has_the_memory_that_it_is_told_of(big_machine, monkeypa
     assert offers.default_workers(CPU, 1, 99) == 4
     monkeypatch.setenv("SLURM_MEM_PER_CPU", "999999")
     assert offers.free_memory() == 100 * 2**30
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [
+        ({"cpu.max": "400000 100000\n"}, 4),
+        ({"cpu.max": "250000 100000\n"}, 3),
+        ({"cpu.max": "1000 100000\n"}, 1),
+        ({"cpu.max": "9900000 100000\n"}, 16),
+        ({"cpu.max": "max 100000\n"}, 16),
+        ({"cpu/cpu.cfs_quota_us": "150000\n", "cpu/cpu.cfs_period_us": "50000\n"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 16),
+        ({"cpu/cpu.cfs_quota_us": "150000\n"}, 16),
+        ({"cpu.max": ""}, 16),
+    ],
+)
+def test_a_container_has_the_cores_of_its_quota(quota, cores, big_machine, monkeypatch):
+    big_machine |= {f"/sys/fs/cgroup/{name}": text for name, text in quota.items()}
+    assert offers.cores() == cores
+    assert offers.default_workers(CPU, 1, 99) == cores
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "2")
+    assert offers.cores() == min(cores, 2)
+
+
+@pytest.mark.parametrize(
+    ("folder", "names"),
+    [
+        ("", ("memory.max", "memory.current")),
+        ("memory/", ("memory.limit_in_bytes", "memory.usage_in_bytes")),
+    ],
+)
+@pytest.mark.parametrize(
+    ("limit", "used", "cache", "left"),  # in GiB
+    [
+        (8, 1, 0, 7),
+        (8, 6, 5, 7),  # the cache of files makes way
+        (8, 9, 0, 0),  # a limit may be set below what is used
+        (2**33 - 1, 1, 0, 100),  # how v1 writes that there is none
+        ("max", 1, 0, 100),
+    ],
+)
+def test_a_container_has_the_memory_below_its_limit(
+    folder, names, limit, used, cache, left, big_machine
+):
+    numbers = (f"{x * 2**30}\n" if x != "max" else "max\n" for x in (limit, used))
+    files = dict(zip(names, numbers, strict=True))
+    stat = f"anon 5\nactive_file 7\ninactive_file {cache * 2**30}\ntotal_inactive_file 9\n"
+    files["memory.stat"] = stat
+    big_machine |= {f"/sys/fs/cgroup/{folder}{name}": text for name, text in files.items()}
+    assert offers.free_memory() == left * 2**30
+    assert offers.default_workers(CPU, 1, 99) == max(1, min(16, left // 3))
+
+
+@pytest.mark.parametrize(
+    ("processor", "mkl", "switch", "products"),
+    [
+        ("AMD EPYC 7B13", True, None, "oneDNN"),
+        ("AMD EPYC 7B13", True, "", "oneDNN"),
+        ("AMD EPYC 7B13", True, "torch", "torch"),
+        ("AMD EPYC 7B13", False, None, "torch"),
+        ("Intel(R) Xeon(R)", True, None, "torch"),
+    ],
+)
+def test_the_provenance_names_the_products_that_are_taken(
+    processor, mkl, switch, products, monkeypatch
+):
+    taken = []
+    monkeypatch.setattr(offers, "products_by_onednn", lambda: taken.append("oneDNN"))
+    monkeypatch.setattr(offers, "processor", lambda: processor)
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: mkl)
+    monkeypatch.setattr(offers, "ctypes", SimpleNamespace(CDLL=lambda name: None))
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    monkeypatch.delenv("WEIGHT_NOISE_PRODUCTS", raising=False)
+    if switch is not None:
+        monkeypatch.setenv("WEIGHT_NOISE_PRODUCTS", switch)
+    offers.prepare(torch.get_num_threads())
+    assert (taken or ["torch"]) == [products]
+    assert offers.provenance(CPU, 1)["float32 products"] == products
 
 
 @pytest.fixture
