@@ -26,6 +26,7 @@ from machine import offers
 from machine.checks import UsageError, choose_device, fail
 from runner import claims, listeners, options
 from runner.costs import cost, shards
+from runner.events import Kind
 from runner.execute import work
 from runner.listeners import Lenient, Progress
 from runner.overview import describe, describe_status, state_of
@@ -137,17 +138,17 @@ def run_all(
     """
     if not todo:
         return {}
-    facts = offers.provenance(device, threads)
-    do = functools.partial(work, sweep=sweep, folders=folders, device=str(device), provenance=facts)
+    here = offers.provenance(device, threads)
+    do = functools.partial(work, sweep=sweep, folders=folders, device=str(device), provenance=here)
     with Progress({run: cost(run, sweep) for run in todo}) as progress:
 
         def on_event(run: Run, kind: str, facts: dict) -> None:
             progress(run, kind, facts)
             if track is not None:
                 track(run, kind, facts)
-            if kind == "done":
+            if kind == Kind.DONE:
                 tables.refresh()
-            elif kind == "failed":
+            elif kind == Kind.FAILED:
                 claims.fail(folders.results, run, facts["reason"])
 
         return run_jobs(todo, do, workers, on_event, functools.partial(offers.prepare, threads))

@@ -1,8 +1,9 @@
 """Who works on which run, and what became of it: small files that any machine can read.
 
-`results/status/<run_id>.json` is there while a process works on a run, and stays where it failed.
-It is a hint and never a lock: it spares a second process the same work, and tells `--status` what
-is going on. Results do not depend on it; a file left by a dead process is ignored.
+`results/status/<run_id>.json` is there while a worker works on a run, and stays where it failed:
+its parent, which hears of every failure and of killed workers, then writes why. It is a hint and
+never a lock: it spares a second process the same work, and tells `--status` what is going on.
+Results do not depend on it; a file left by a dead process is ignored.
 """
 
 import contextlib
@@ -101,6 +102,8 @@ def _claim(file: Path) -> bool:
 def working(results: Path, run: Run, stopped: type[Exception]) -> Iterator[Callable[..., None]]:
     """Within this context others see that this process is at work on `run`.
 
+    Another exception than `stopped` changes nothing here: the parent calls `fail`.
+
     Args:
         results: the results folder.
         run: what is worked on.
@@ -128,9 +131,6 @@ def working(results: Path, run: Run, stopped: type[Exception]) -> Iterator[Calla
         yield lambda state, **facts: write(file, state, **facts)
     except stopped as error:
         write(file, "stopped", reason=str(error))
-        raise
-    except Exception as error:
-        fail(results, run, f"{type(error).__name__}: {error}")
         raise
     else:
         clear(results, run)

@@ -21,6 +21,7 @@ from data import Dataset
 from evaluate import measure, sweep
 from probes import hessian
 from runner import claims
+from runner.events import Kind
 from runner.pool import Later, stopping
 from store import checkpoints, records
 from store.files import Damaged, Foreign, set_aside
@@ -65,7 +66,7 @@ def checked(load: Callable, path: Path, *args, tell: Tell):
     except FileNotFoundError:
         return None
     except Damaged as error:
-        tell("note", text=f"{error}; set aside as {set_aside(path).name}")
+        tell(Kind.NOTE, text=f"{error}; set aside as {set_aside(path).name}")
         return None
     except Foreign as error:
         raise Foreign(f"{error}; move it away to go on") from None
@@ -123,8 +124,8 @@ def execute(
             facts = {**record["provenance"], "measuring": measuring}
             records.save(record_path, {**grown, "provenance": facts})
             saved = now
-            tell("saved", done=done, of=done + left)
-        tell("point", done=done, of=done + left)
+            tell(Kind.SAVED, done=done, of=done + left)
+        tell(Kind.POINT, done=done, of=done + left)
         if stopping and left:
             raise Stopped(f"after {done} of {done + left} measurements")
 
@@ -158,7 +159,7 @@ def trained_model(
         if state:
             started -= state["provenance"]["unfinished_seconds"]
             step = state["training"]["step"]
-            tell("note", text=f"going on after epoch {state['epoch']}, step {step} of the next")
+            tell(Kind.NOTE, text=f"going on after epoch {state['epoch']}, step {step} of the next")
 
         def save(state: dict) -> None:
             nonlocal started
@@ -172,7 +173,7 @@ def trained_model(
                 checkpoints.save(resume, run, {**state, "provenance": {**provenance, **times}})
             if finished_epoch:
                 loss = state["history"][-1]
-                tell("epoch", epoch=state["epoch"], loss=loss, seconds=seconds[-1])
+                tell(Kind.EPOCH, epoch=state["epoch"], loss=loss, seconds=seconds[-1])
 
         model, history = train(run, dataset, device, state, save, stop)
         # Another process may have finished the same run meanwhile: its weights stand.
@@ -239,16 +240,16 @@ def extend(
 
 def work(run: Run, tell, sweep: Sweep, folders: Folders, device: str, provenance: dict) -> None:
     """Do one run in a worker, telling the parent and whoever asks for the status."""
+
+    def tell_both(kind: str, **facts) -> None:
+        tell(kind, **facts)
+        if kind == Kind.EPOCH:
+            note("training", epoch=facts["epoch"], of=run.recipe.epochs)
+        elif kind == Kind.SAVED:
+            note("measuring", **facts)
+
     try:
         with claims.working(folders.results, run, Stopped) as note:
-
-            def tell_both(kind: str, **facts) -> None:
-                tell(kind, **facts)
-                if kind == "epoch":
-                    note("training", epoch=facts["epoch"], of=run.recipe.epochs)
-                elif kind == "saved":
-                    note("measuring", done=facts["done"], of=facts["of"])
-
             execute(run, sweep, folders, torch.device(device), provenance, tell_both, stopping)
     except (claims.Busy, Stopped) as error:
         raise Later(str(error)) from None

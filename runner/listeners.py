@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 import sys
 import time
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import TextIO
 from tqdm import tqdm
 
 from config import Run, Sweep
+from runner.events import Kind
+from runner.overview import number_of
 from store import records
 from store.folders import Folders
 
@@ -35,16 +38,24 @@ class Lenient:
         return getattr(self.stream, name)
 
 
+TRAINING = 0.6  # share of a run's cost; the rest is measuring
+
+
 class Progress:
     """A callback for `pool.run_jobs`, and a context that ends the bar.
 
     Args:
         costs: the runs to come and the expected cost of each, in any unit.
+        terminal: whether to show a bar; by default, where standard error is a terminal.
     """
 
     def __init__(self, costs: dict[Run, float], terminal: bool | None = None):
         self.costs = costs
-        self.done: dict[Run, float] = dict.fromkeys(costs, 0.0)  # share done, 0 to 1
+        self.total = sum(costs.values())
+        self.shares = dict.fromkeys(costs, 0.0)  # done of each run, 0 to 1
+        self.covered = 0.0  # cost of what is done
+        self.earned = 0.0  # cost of what was done since `start`, when the first work began
+        self.start = 0.0
         self.began: dict[Run, float] = {}
         self.postponed: set[Run] = set()
         self.finished = 0
@@ -52,7 +63,7 @@ class Progress:
         self.bar = None
         if terminal and costs:
             layout = "{percentage:3.0f}%|{bar}| {elapsed} so far, {remaining} left{postfix}"
-            self.bar = tqdm(total=sum(costs.values()), bar_format=layout, smoothing=0.05)
+            self.bar = tqdm(total=self.total, bar_format=layout, smoothing=0.05)
 
     def __enter__(self) -> "Progress":
         return self
@@ -62,35 +73,50 @@ class Progress:
             self.bar.close()
 
     def __call__(self, run: Run, kind: str, facts: dict) -> None:
-        """Take note of an event of `execute.execute` or `pool.run_jobs`."""
-        if kind == "started":
-            self.began[run] = time.monotonic()
-        elif kind == "epoch":
-            epoch, of = facts["epoch"], run.recipe.epochs
-            self.say(run, f"epoch {epoch}/{of}, loss {facts['loss']:.4f}, {facts['seconds']:.1f} s")
-            self.advance(run, 0.6 * epoch / of)
-        elif kind == "point":
-            self.advance(run, 0.6 + 0.4 * facts["done"] / facts["of"])
-        elif kind == "note":
-            self.say(run, facts["text"])
-        elif kind == "later":
-            if run not in self.postponed:
+        """Take note of what happened to a run, which is of an `events.Kind`."""
+        match kind:
+            case Kind.STARTED:
+                self.began[run] = time.monotonic()
+            case Kind.EPOCH:
+                epoch, of, seconds = facts["epoch"], run.recipe.epochs, facts["seconds"]
+                self.advance(run, TRAINING * (epoch - 1) / of, TRAINING * epoch / of, seconds)
+                text = f"epoch {epoch}/{of}, loss {facts['loss']:.4f}, {seconds:.1f} s"
+                self.say(run, text + self.time_left())
+            case Kind.POINT:
+                done, step = facts["done"], (1 - TRAINING) / facts["of"]
+                self.advance(run, TRAINING + (done - 1) * step, TRAINING + done * step)
+            case Kind.NOTE:
+                self.say(run, facts["text"])
+            case Kind.LATER if run not in self.postponed:
                 self.postponed.add(run)
                 self.say(run, facts["reason"])
-        elif kind in ("done", "failed"):
-            self.finished += 1
-            self.advance(run, 1.0)
-            seconds = time.monotonic() - self.began[run]
-            word = "done" if kind == "done" else f"FAILED ({facts['reason']})"
-            self.say(
-                run, f"{word} after {seconds:.0f} s; {self.finished} of {len(self.costs)} runs"
-            )
+            case Kind.DONE | Kind.FAILED:
+                self.finished += 1
+                self.advance(run, 1.0, 1.0)
+                seconds = time.monotonic() - self.began[run]
+                word = "done" if kind == Kind.DONE else f"FAILED ({facts['reason']})"
+                runs = number_of(len(self.costs), "run")
+                self.say(run, f"{word} after {seconds:.0f} s; {self.finished} of {runs}")
 
-    def advance(self, run: Run, share: float) -> None:
-        """Note that `share` of a run is done."""
-        step, self.done[run] = share - self.done[run], max(share, self.done[run])
+    def advance(self, run: Run, begin: float, end: float, seconds: float = 0.0) -> None:
+        """Note that a run came from one share to another just now; what is before is done, too."""
+        if not self.earned:
+            self.start = time.monotonic() - seconds  # workers take a while to start
+        before = self.shares[run]
+        self.shares[run] = max(before, end)
+        self.earned += max(0.0, end - max(before, begin)) * self.costs[run]
+        self.covered += (self.shares[run] - before) * self.costs[run]
+        self.covered = min(self.covered, self.total)  # rounding may add up to slightly more
         if self.bar is not None:
-            self.bar.update(max(0.0, step) * self.costs[run])
+            self.bar.n = self.covered
+            self.bar.update(0)
+
+    def time_left(self) -> str:
+        """Return in words when all runs will be done; nothing where a bar shows it."""
+        if self.bar is not None or not self.earned:
+            return ""
+        pace = (time.monotonic() - self.start) / self.earned
+        return f", about {math.ceil((self.total - self.covered) * pace / 60)} min left"
 
     def say(self, run: Run, text: str) -> None:
         """Print one line about a run."""
@@ -102,17 +128,17 @@ class Progress:
 
 
 def track(folders: Folders, sweep: Sweep, run: Run, kind: str, facts: dict) -> None:
-    """Take note of an event of `execute.execute` or `pool.run_jobs`.
+    """Take note of what happened to a run, for TensorBoard.
 
     Writes the training loss after each epoch and, when a run is done, its accuracy at each α: a
     fraction, over all +ε draws. Where they cannot be written (a full disk) the runs go on.
     """
     with contextlib.suppress(OSError):
         writer = _writer(folders.results / "tensorboard" / run.run_id)
-        if kind == "epoch":
+        if kind == Kind.EPOCH:
             writer.add_scalar("training loss", facts["loss"], facts["epoch"])
             writer.flush()
-        elif kind == "done":
+        elif kind == Kind.DONE:
             rows = records.rows(records.load(folders.record(run)), sweep.settings)
             for alpha in sorted({row[0] for row in rows}):
                 counts = [(row[3], row[4]) for row in rows if row[0] == alpha and row[2] > 0]

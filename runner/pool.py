@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
@@ -13,9 +14,10 @@ from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 
+from runner.events import Kind
+
 Work = Callable[..., None]
 """A picklable function of (job, tell); tell(kind, **facts) reports progress."""
-
 
 GRACE = 30.0  # seconds that a worker has to save when everything is to stop
 PAUSE = 3.0  # seconds before a job that asked to be done later is tried again
@@ -48,8 +50,8 @@ def run_jobs(
         jobs: picklable and hashable.
         work: what to do with a job, in a worker.
         workers: number of processes.
-        on_event: called here with (job, kind, facts) for all that a worker tells, and with the
-            kinds "started", "done", "failed" and "later" (facts: reason).
+        on_event: called here with (job, kind, facts) for all that a worker tells, and when a job is
+            `Kind.STARTED`, `DONE`, `FAILED` or put off until `LATER`.
         setup: called once in each new worker; picklable.
 
     Returns:
@@ -57,72 +59,90 @@ def run_jobs(
 
     No worker outlives this call, whatever ends it; a worker also ends when its parent is gone.
     """
-    waiting = [(0.0, job) for job in jobs]  # each with the time before which it must wait
-    failed: dict = {}
-    context = multiprocessing.get_context("spawn")
-    busy: dict[Connection, tuple[multiprocessing.process.BaseProcess, object]] = {}
-    idle: list[tuple[multiprocessing.process.BaseProcess, Connection]] = []
-
-    def start_worker() -> tuple[multiprocessing.process.BaseProcess, Connection]:
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, work, setup), daemon=True)
-        with _deaf():
-            process.start()
-        theirs.close()  # so that a dead worker shows as the end of the pipe
-        return process, ours
-
-    def give_out() -> None:
-        """Give each free worker the first job that need not wait any longer."""
-        idle[:] = [worker for worker in idle if worker[0].is_alive()]
-        for entry in list(waiting):
-            if len(busy) == workers:
-                return
-            ready, job = entry
-            if ready <= time.monotonic():
-                waiting.remove(entry)
-                process, connection = idle.pop() if idle else start_worker()
-                busy[connection] = (process, job)
-                on_event(job, "started", {})
-                with contextlib.suppress(OSError):  # dead already: its pipe's end is seen below
-                    connection.send(job)
-
-    def hear(connection: Connection) -> None:
-        """Take one message from a worker, or note its death."""
-        process, job = busy[connection]
-        try:
-            kind, facts = connection.recv()
-        except (EOFError, OSError):
-            connection.close()
-            process.join()
-            # It ends in peace only when it alone was asked to: another worker takes over.
-            kind = "failed" if process.exitcode else "later"
-            facts = {"reason": _cause_of_death(process.exitcode)}
-        if kind in ("done", "failed", "later"):
-            del busy[connection]
-            if not connection.closed:
-                idle.append((process, connection))
-        if kind == "failed":
-            failed[job] = facts["reason"]
-        elif kind == "later":
-            waiting.append((time.monotonic() + PAUSE, job))
-        on_event(job, kind, facts)
-
+    pool = _Pool(jobs, work, workers, on_event, setup)
     try:
-        while waiting or busy:
-            give_out()
-            for connection in wait(list(busy), PAUSE if waiting else None):
-                hear(connection)
+        while pool.waiting or pool.busy:
+            pool.give_out()
+            pool.listen()
     finally:
-        workers_left = [*idle, *((process, c) for c, (process, _) in busy.items())]
-        for process, connection in workers_left:
-            process.terminate()  # a busy worker saves and ends; an idle one sees its pipe end
-            connection.close()
+        pool.end()
+    return pool.failed
+
+
+class _Worker:
+    """A process that does one job after another, and our end of the pipe to it."""
+
+    def __init__(self, work: Work, setup: Callable[[], None] | None):
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, work, setup), daemon=True)
+        self.process.start()
+        theirs.close()  # so that a dead worker shows as the end of the pipe
+
+    def hear(self) -> tuple[str, dict]:
+        """Return the next message (kind, facts), which is of its death when that comes first."""
+        try:
+            return self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            # It ends in peace only when it alone was asked to: another worker takes over.
+            kind = Kind.FAILED if self.process.exitcode else Kind.LATER
+            return kind, {"reason": _cause_of_death(self.process.exitcode)}
+
+
+class _Pool:
+    """Where each job and each worker of `run_jobs` is; a job that is nowhere is done."""
+
+    def __init__(self, jobs: Iterable, work: Work, workers: int, on_event, setup):
+        self.waiting = [(0.0, job) for job in jobs]  # each with the time before which it must wait
+        self.busy: dict[_Worker, object] = {}  # each with its job
+        self.idle: list[_Worker] = []
+        self.failed: dict = {}  # the jobs, each with the reason
+        self.workers, self.on_event = workers, on_event
+        self.hire = functools.partial(_Worker, work, setup)
+
+    def give_out(self) -> None:
+        """Give each free worker the first job that need not wait any longer."""
+        self.idle = [worker for worker in self.idle if worker.process.is_alive()]
+        ready = [entry for entry in self.waiting if entry[0] <= time.monotonic()]
+        for entry in ready[: self.workers - len(self.busy)]:
+            if not self.idle:
+                with _deaf():
+                    self.idle.append(self.hire())
+            _, job = entry
+            self.waiting.remove(entry)
+            worker = self.idle.pop()
+            self.busy[worker] = job
+            self.on_event(job, Kind.STARTED, {})
+            with contextlib.suppress(OSError):  # dead already: its pipe's end is heard
+                worker.connection.send(job)
+
+    def listen(self) -> None:
+        """Wait for workers to say something, or for a job to have waited; take one message each."""
+        heard = wait([worker.connection for worker in self.busy], PAUSE if self.waiting else None)
+        for worker in [worker for worker in self.busy if worker.connection in heard]:
+            job = self.busy[worker]
+            kind, facts = worker.hear()
+            if kind in (Kind.DONE, Kind.FAILED, Kind.LATER):
+                del self.busy[worker]
+                self.idle.append(worker)
+            if kind == Kind.FAILED:
+                self.failed[job] = facts["reason"]
+            elif kind == Kind.LATER:
+                self.waiting.append((time.monotonic() + PAUSE, job))
+            self.on_event(job, kind, facts)
+
+    def end(self) -> None:
+        """End all workers, within `GRACE`."""
+        workers = [*self.idle, *self.busy]
+        for worker in workers:
+            worker.process.terminate()  # a busy one saves and ends; an idle one sees its pipe end
+            worker.connection.close()
         deadline = time.monotonic() + GRACE
-        for process, _ in workers_left:
-            process.join(max(0.0, deadline - time.monotonic()))
-            process.kill()
-            process.join()
-    return failed
+        for worker in workers:
+            worker.process.join(max(0.0, deadline - time.monotonic()))
+            worker.process.kill()
+            worker.process.join()
 
 
 @contextlib.contextmanager
@@ -165,12 +185,12 @@ def _serve(connection: Connection, work: Work, setup: Callable[[], None] | None)
             job = connection.recv()
             try:
                 work(job, tell)
-                answer = ("done", {})
+                answer = (Kind.DONE, {})
             except Later as error:
-                answer = ("later", {"reason": str(error)})
+                answer = (Kind.LATER, {"reason": str(error)})
             except Exception as error:  # the job failed; this worker can take the next one
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
-                answer = ("failed", {"reason": reason})
+                answer = (Kind.FAILED, {"reason": reason})
             connection.send(answer)
 
 

@@ -11,6 +11,10 @@ import pytest
 
 from conftest import ROOT
 from runner import pool
+from runner.events import Kind
+
+put_off = set()
+"""In a worker: the jobs that it asked to do later."""
 
 
 def work(job, tell, fate=None):
@@ -23,6 +27,9 @@ def work(job, tell, fate=None):
             os.kill(os.getpid(), signal.SIGKILL)
         case "exit":
             os._exit(3)
+        case "later" if job not in put_off:
+            put_off.add(job)
+            raise pool.Later("not now")
         case "slow":
             time.sleep(600)
     tell("fact", value=job * 10)
@@ -68,6 +75,16 @@ def test_one_bad_job_does_not_take_the_others_along(workers):
     assert "SIGKILL" in failed[2]
     assert "status 3" in failed[3]
     assert {job for job, kind, _ in events if kind == "done"} == {0, 4, 5}
+
+
+def test_what_cannot_be_done_now_is_done_after_the_others(monkeypatch):
+    monkeypatch.setattr(pool, "PAUSE", 0.5)
+    failed, events = run(range(3), {0: "later"}, workers=1)
+    assert not failed
+    assert [(job, facts) for job, kind, facts in events if kind == Kind.LATER] == [
+        (0, {"reason": "not now"})
+    ]
+    assert [job for job, kind, _ in events if kind == Kind.DONE] == [1, 2, 0]
 
 
 def test_nothing_to_do():

@@ -1,0 +1,16 @@
+"""What can happen to a run: what workers tell, and what listeners hear."""
+
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What happened; beside each kind, the facts that come with it."""
+
+    STARTED = "started"  # none: a worker has been given the run
+    NOTE = "note"  # text: what a reader of the log should know
+    EPOCH = "epoch"  # epoch: its number, from 1; loss: its mean; seconds: that it took
+    SAVED = "saved"  # done, of: how many of the missing measurements are on disk
+    POINT = "point"  # done, of: how many of the missing measurements are made
+    LATER = "later"  # reason: why the run waits, to be tried again
+    FAILED = "failed"  # reason: why; it is not tried again
+    DONE = "done"  # none: all that was asked of the run is on disk
