@@ -169,7 +169,7 @@ class Sweep:
     def points(self) -> list[tuple[float, int, int]]:
         """Every (α, draw, sign) that is measured in any case, draw by draw; α = 0 once, as draw 0.
 
-        What `precision` adds to them depends on the rows: see `schedule`.
+        What `precision` adds to them depends on the rows: see `analysis.needs`.
         """
         draws, alphas = range(self.first_draws), sorted(a for a in self.alphas if a > 0)
         return [(0.0, 0, 1), *((a, k, s) for k in draws for a in alphas for s in self.signs)]

@@ -29,7 +29,7 @@ from runner.costs import cost, shards
 from runner.events import Kind
 from runner.execute import work
 from runner.listeners import Lenient, Progress
-from runner.overview import describe, describe_status, state_of
+from runner.overview import describe, describe_status, number_of, state_of
 from runner.pool import run_jobs
 from runner.signals import SIGNALS, Requeue, how_to_go_on, requeue, watch_signals
 from store.files import Damaged, clear_leftovers
@@ -87,7 +87,9 @@ def run() -> int:
     todo.sort(key=lambda run: -cost(run, plan.sweep))  # longest first: all cores end together
     workers = asked.workers or offers.default_workers(device, asked.threads, len(todo))
     if todo:
-        print(f"\n{len(todo)} runs to do, {workers} at a time, on {device}", flush=True)
+        print(
+            f"\n{number_of(len(todo), 'run')} to do, {workers} at a time, on {device}", flush=True
+        )
     tables = Tables(folders.results, alone=not asked.shard)
     track = functools.partial(listeners.track, folders, plan.sweep) if asked.tensorboard else None
     failed = run_all(todo, plan.sweep, folders, device, workers, asked.threads, tables, track)

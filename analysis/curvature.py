@@ -1,7 +1,7 @@
 """What explains a fall: curvature of the loss and single layers. Pure functions of rows. No torch.
 
 To second order L(W + ε) = L(W) + gᵀε + ½ εᵀHε; for ε ~ N(0, (α·s)²) per tensor its mean over ε is
-L(W) + ½ α² Σ s² tr(H_ll). Pairs ±ε measure both terms apart. `rows` are those of `stats`.
+L(W) + ½ α² Σ s² tr(H_ll). Pairs ±ε measure both terms apart. `rows` are those of `intervals`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -62,7 +62,7 @@ def compare(terms: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         terms: a row per run and α, as from `curvature_term`.
-        traces: a row per run: `stats.RUN`, trace, error (standard error over its probes).
+        traces: a row per run: `intervals.RUN`, trace, error (standard error over its probes).
 
     Returns:
         A row per architecture, regime and α: seeds, pairs (least of a seed), measured and

@@ -1,6 +1,6 @@
 """One number per curve: pure functions of the measured rows. No torch.
 
-`rows` are those of `stats`. Metrics are taken from a run's draw means, then averaged over seeds.
+`rows` are those of `intervals`. Metrics are of a run's draw means, then averaged over seeds.
 
 A metric that a sweep does not reach is a censored value, and every metric is therefore kept as
 two bounds, low ≤ true value ≤ high: equal where it was measured, high = inf where it is above the

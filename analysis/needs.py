@@ -119,7 +119,7 @@ def is_precise(draws: np.ndarray, sweep: Sweep) -> bool:
 def half_widths(draws: np.ndarray) -> np.ndarray:
     """Return the half-width of the t-interval of mean accuracy after 1, 2, … n units.
 
-    The standard deviation is taken as at least one image, 1/total, as everywhere (see `stats`).
+    The standard deviation is taken as at least one image, 1/total, as everywhere (see `intervals`).
 
     Args:
         draws: (correct, total) of each unit, integers (n, 2).

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import run_experiments  # noqa: E402
+import runner.execute  # noqa: E402
 from config import Run, Sweep  # noqa: E402
 from machine import offers  # noqa: E402
 from runner.costs import cost, shards  # noqa: E402
@@ -62,7 +63,7 @@ def stub(run: Run, sweep: Sweep, folders: Folders, device, provenance: dict, tel
     tell("timing", began=began, slept=slept)
 
 
-run_experiments.execute = stub  # here, and in the workers, which import this file
+runner.execute.execute = stub  # here, and in the workers, which import this file
 
 
 def task(born: float, output: Path, *words: str) -> None:

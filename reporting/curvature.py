@@ -61,11 +61,11 @@ def per_run(terms: pd.DataFrame, test: pd.DataFrame, traces: pd.DataFrame) -> pd
 
     Args:
         terms, test: from `curvature_term`, on the first training images and on the test images.
-        traces: a row per run: `stats.RUN`, trace, error (see `curvature.trace`).
+        traces: a row per run: `intervals.RUN`, trace, error (see `curvature.trace`).
 
     Returns:
-        `stats.RUN`, alpha, pairs, measured, measured_half (95% t-interval over the pairs), trace,
-        error, predicted, test (the term on the test images). Empty without pairs on training
+        `intervals.RUN`, alpha, pairs, measured, measured_half (95% t-interval over the pairs),
+        trace, error, predicted, test (the term on the test images). Empty without pairs on training
         images; NaN where not known.
     """
     key = [*RUN, "alpha"]

@@ -27,12 +27,13 @@ class Results:
     records: list[Record]
     """Records of the plan's recipe, in table order: architecture, regime, seed."""
     rows: pd.DataFrame
-    """A row per measurement on the test images: `stats.RUN` and `records.COLUMNS`. Architecture
+    """A row per measurement on the test images: `intervals.RUN` and `records.COLUMNS`. Architecture
     and regime are categories in table order, so that every table and figure follows it."""
     training: pd.DataFrame
     """The same for the training images on which the curvature is predicted; mostly empty."""
     traces: pd.DataFrame
-    """A row per run whose Hessian was probed: `stats.RUN`, trace, error (see `curvature.trace`)."""
+    """A row per run whose Hessian was probed: `intervals.RUN`, trace and error, as from
+    `curvature.trace`."""
     families: dict[str, pd.DataFrame]
     """The same rows as `rows`, of each further noise family that was measured: its strengths stand
     in the column alpha."""

@@ -1,7 +1,7 @@
 """Choose the noisy regime's training strength α_train on validation images: no test image is used.
 
-    python pilot.py                      # trains what is missing, then prints the table
-    python pilot.py --alphas-train 0.3   # one more candidate
+    python -m studies.pilot                      # trains what is missing, then prints the table
+    python -m studies.pilot --alphas-train 0.3   # one more candidate
 
 Criterion, stated before the first candidate was trained: the area under validation accuracy over
 log α between the smallest and largest non-zero α of the default sweep, divided by its width, as

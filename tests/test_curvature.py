@@ -1,4 +1,4 @@
-"""flatness.py and what it stands on: radii, ratios of traces, sentences, the figure, the files."""
+"""reporting/curvature.py and what it stands on: radii, ratios of traces, sentences, the files."""
 
 import math
 from dataclasses import replace

@@ -52,7 +52,7 @@ def accuracies(rows: list, alpha: float, sign: int = 1) -> list[float]:
 
 
 def stops_at(values: list[float], sweep: Sweep, floor: float) -> int:
-    """Return how many draws the rule asks for, worked out from `stats.half_width` alone."""
+    """Return how many draws the rule asks for, worked out from `intervals.half_width` alone."""
     first = max(sweep.draws, LEAST_DRAWS)
     for n in range(first, sweep.max_draws):
         if intervals.half_width(values[:n], floor) <= sweep.precision:
