@@ -63,10 +63,9 @@ def run() -> int:
         options.check(asked)
         plan = options.make_plan(asked)
         if asked.status:
-            there = plan_path(folders.results).exists()
-            shown = options.as_in(load_plan(folders.results), asked) if there else plan
-            check_families(shown.sweep)
-            print(describe_status(shown, folders))
+            if plan_path(folders.results).exists():
+                plan = options.as_in(load_plan(folders.results), asked)
+            print(describe_status(join_earlier_plan(plan, folders), folders))
             return 0
         target = join_earlier_plan(plan, folders)
         device = choose_device(asked.device)

@@ -95,7 +95,8 @@ def test_the_status_is_that_of_the_folders_plan_on_any_machine(command, finished
     before = snapshot(finished)
     folders = ("--results-dir", finished / "results", "--checkpoint-dir", finished / "ckpt")
     plan = (*TINY.split(), "--seeds", "0", "1")
-    for words in ((), ("--device", "cuda:7", "--threads", "999"), ("mlp", "vit", *plan)):
+    machine = ("--device", "cuda:7", "--threads", "999")
+    for words in ((), machine, ("mlp", "--seeds", "0"), ("mlp", "vit", *plan)):
         done = command("run_experiments.py", *words, "--status", *folders, folders=False)
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith("8 runs: 8 finished\n")
