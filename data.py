@@ -1,4 +1,4 @@
-"""Dataset files -> uint8 tensors in memory -> batches `(B, 3, 28, 28)` float32 in [0, 1].
+"""Dataset files -> uint8 tensors in memory -> batches `(B, C, H, W)` float32 in [0, 1].
 
 A dataset says its shape, its normalisation and how it is read (`sources.spec.DatasetSpec`); the
 two of the experiment are in the format of MNIST. Files are taken from the data folder, those not

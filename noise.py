@@ -308,7 +308,8 @@ def _perturb(
     for name, z in noise.items():
         p = parameters[name]
         if apply is not None:
-            room[name].copy_(apply(p.data, sign * z.to(p.device), alpha))
+            # It is given a copy: what it changes in place is not the clean weight.
+            room[name].copy_(apply(room[name].copy_(p.data), sign * z.to(p.device), alpha))
             continue
         s = relative_std(p._held.clean)
         # One pass over memory; the sum is rounded to W's dtype once. z may lie in the room itself.

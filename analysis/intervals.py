@@ -7,13 +7,13 @@ fractions. Results do not depend on the order of the rows.
 
 There are two levels of variation, and they are never pooled: noise draws are averaged inside a
 seed, and seeds (independently trained models, each with its own draws) are the units of every
-interval. Only +ε rows enter accuracies; −ε rows serve `curves.curvature_term` alone.
+interval. Only +ε rows enter accuracies; −ε rows serve `curvature.curvature_term` alone.
 
 Zero variance: accuracies are counts, and a few equal counts do not mean that there is no
 variation. The standard deviation over seeds is therefore taken as at least one test image,
 1/total. Without this floor the simultaneous intervals of 3 seeds and 11 α call a difference that
 is not there in up to 27% of experiments whose true spread is below one image; with it, in less
-than 5% (`tests/test_stats.py` simulates it).
+than 5% (`tests/test_intervals.py` simulates it).
 """
 
 import numpy as np

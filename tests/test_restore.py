@@ -185,6 +185,15 @@ def test_copies_made_inside_are_held_by_nobody():
         assert bits(other) == before
 
 
+def test_a_noise_that_works_in_place_does_not_reach_the_clean_weights():
+    model = small()
+    before, unit = bits(model), noise.unit_noise(noise.noisy_parameters(model), 0, 0, 0)
+    half = model[0].weight.detach() / 2
+    with weight_noise(model, 1.0, unit=unit, apply=lambda w, z, s: w.mul_(0.5)):
+        assert torch.equal(model[0].weight, half)
+    assert bits(model) == before and is_clean(model)
+
+
 # ---- An interrupt at any moment --------------------------------------------------------------
 
 INSIDE = {noise.__file__, __import__("contextlib").__file__}
