@@ -105,8 +105,7 @@ def sweep(
     for alpha, draw, sign in points:
         if alpha > 0 and drawn != draw:
             drawn, unit = draw, noises.draw(family, parameters, noise_seed, run_seed, draw)
-        quiet = alpha == 0 or apply is None
-        with noise(alpha, unit=unit if alpha else None, sign=sign, apply=None if quiet else apply):
+        with noise(alpha, unit=unit, sign=sign, apply=apply if alpha > 0 else None):
             correct, total, loss = measure(model)
         yield [float(alpha), draw, sign, correct, total, loss]
 

@@ -5,7 +5,6 @@ To add one, give it a `Family` in a file of this folder and a line in `FAMILIES`
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -61,12 +60,12 @@ def draw(
     As in `noise.unit_noise`, whose draws those of `gaussian` are: the key of NumPy's Philox is
     taken from "noise_seed/run_seed/draw/name", of the other families with "/family" behind it.
     """
+    from noise import philox  # with torch, as in `unit`
+
     draws = {}
     for name, parameter in parameters.items():
         text = f"{int(noise_seed)}/{int(run_seed)}/{int(number)}/{name}"
         if family != "gaussian":
             text += f"/{family}"
-        key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
-        stream = np.random.Generator(np.random.Philox(key=key))
-        draws[name] = unit(family, parameter.shape, stream)
+        draws[name] = unit(family, parameter.shape, np.random.Generator(philox(text)))
     return draws
