@@ -17,6 +17,18 @@ def normals(shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarra
     return generator.standard_normal(shape)
 
 
+STEPS = (1, 1.4, 2, 3, 5, 7)
+"""The strengths of a decade: each is 1.4 to 1.7 times the one before."""
+
+
+def ladder(above: float, to: float) -> tuple[float, ...]:
+    """Return the strengths between two, the upper included, on one fixed ladder for all families
+    whose strength is a plain number."""
+    decades = range(-6, 7)
+    every = (float(f"{step}e{decade}") for decade in decades for step in STEPS)
+    return tuple(s for s in every if above < s <= to)
+
+
 @dataclass(frozen=True)
 class Family:
     """A family of noise: w' = apply(w, z, strength), equal to w at strength 0."""
@@ -34,3 +46,13 @@ class Family:
     """Whether −z is as likely a draw as z, and mirrors it."""
     random: bool = True
     """Whether there are draws at all; rounding has none."""
+    beyond: tuple[float, ...] = ()
+    """The strengths that the search for the break goes on to, one by one; the last is the end of
+    the range in which the family means something, and the search ends there."""
+    divisible: bool = True
+    """Whether strengths between two others mean something; a number of bits is whole."""
+    jumps: bool = False
+    """Whether the smallest strength is already far from 0, so that nothing may be interpolated from
+    there."""
+    show: Callable[[float], str] = "{:g}".format
+    """A strength as people write it, such as "1 d" or "4 bits"."""

@@ -4,7 +4,7 @@ w' = w + α·s·z with z ~ N(0, 1), independent per element, and s the populatio
 of the clean w over the whole tensor. α = 0.1 moves every weight by a tenth of the typical weight.
 """
 
-from noises.family import Family
+from noises.family import Family, ladder
 
 
 def apply(w, z, strength):
@@ -16,7 +16,8 @@ def apply(w, z, strength):
 
 gaussian = Family(
     meaning="the standard deviation of each weight tensor",
-    strengths=(0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.4, 2),
+    strengths=(0.01, 0.02, 0.05, 0.1, 0.2),
+    beyond=ladder(0.2, 100),
     apply=apply,
     signed=True,
 )
