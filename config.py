@@ -8,7 +8,7 @@ device and hardware are provenance: they are recorded, and are not part of the i
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import NamedTuple
 
@@ -18,6 +18,13 @@ optimiser. It enters every fingerprint, so that old checkpoints are then retrain
 
 LEAST_DRAWS = 10
 """Draws before `Sweep.precision` may stop: the spread over fewer is too little known."""
+FIRST_ALPHAS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
+"""What is measured in any case where no strengths are asked for, before the break is looked for."""
+ONWARD = "..."
+"""Behind the strengths of a noise family: and on from there, to the break."""
+REESTIMATED = "reestimated"
+"""The second BatchNorm policy: statistics taken anew under the very noise, before measuring. The
+first, frozen statistics, is not named in settings."""
 PROBES = 16
 """Hutchinson probes of a trace: its standard error is then 5 to 10%, for about a fifth of the time
 that an antithetic sweep takes."""
@@ -92,8 +99,9 @@ class Recipe:
 class Sweep:
     """What is measured on a trained model."""
 
-    alphas: tuple[float, ...] = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.4, 2)
-    """Noise strengths α, relative to each weight tensor's standard deviation; 0 is included."""
+    alphas: tuple[float, ...] = ()
+    """Noise strengths α to measure and no others, relative to each weight tensor's standard
+    deviation; 0 is among them. None = 0 0.01 0.02 0.05 0.1 0.2, and on until the break is found."""
     draws: int = field(default=5, metadata={"bounds": (1, 1_000_000)})
     """Noise draws for every α > 0; α = 0 is measured once."""
     test_size: int = 0
@@ -112,12 +120,24 @@ class Sweep:
     noise: tuple[str, ...] = field(default=(), metadata={"introduced": ()})
     """Noise families beside the Gaussian one, which is always measured: a name, or a name with its
     strengths, such as `NAME:0.1,0.5`. A plan holds each with its strengths."""
+    find_break: bool = field(default=False, metadata={"introduced": False})
+    """Go on beyond the strengths, on a fixed ladder, until a model is halfway from its accuracy
+    without noise to chance, and refine there: see `analysis.search`."""
+
+    def __post_init__(self):
+        if not self.alphas:
+            object.__setattr__(self, "alphas", FIRST_ALPHAS)
+            object.__setattr__(self, "find_break", True)
 
     @property
     def families(self) -> dict[str, tuple[float, ...]]:
         """The further families that are asked for, each with its strengths."""
-        named = (text.partition(":") for text in self.noise)
+        named = (text.removesuffix(f",{ONWARD}").partition(":") for text in self.noise)
         return {name: tuple(map(float, listed.split(","))) for name, _, listed in named}
+
+    def goes_on(self, name: str) -> bool:
+        """Whether the break is looked for beyond the strengths of a further family."""
+        return any(t.startswith(f"{name}:") and t.endswith(ONWARD) for t in self.noise)
 
     def of_family(self, name: str, draws: int | None, signed: bool) -> "Sweep":
         """Return the sweep of one further family: its strengths stand in `alphas`.
@@ -128,12 +148,13 @@ class Sweep:
             signed: whether −z means something for it.
         """
         once = {} if draws is None else {"draws": draws, "precision": 0.0}
-        sweep = replace(self, alphas=self.families[name], noise=(), **once)
-        return replace(sweep, antithetic=self.antithetic and signed)
+        own = {"alphas": self.families[name], "find_break": self.goes_on(name)}
+        return replace(self, noise=(), antithetic=self.antithetic and signed, **own, **once)
 
-    def settings_of(self, name: str) -> dict[str, int | str]:
-        """Return the `settings` of one further family."""
-        return {**self.settings, "noise": name}
+    def settings_of(self, family: str, batchnorm: str = "") -> dict[str, int | str]:
+        """Return the `settings` of a noise family and a BatchNorm policy ("" = frozen)."""
+        named = {} if family == "gaussian" else {"noise": family}
+        return {**self.settings, **named, **({"batchnorm": batchnorm} if batchnorm else {})}
 
     @property
     def settings(self) -> dict[str, int]:
@@ -169,7 +190,7 @@ class Sweep:
     def points(self) -> list[tuple[float, int, int]]:
         """Every (α, draw, sign) that is measured in any case, draw by draw; α = 0 once, as draw 0.
 
-        What `precision` adds to them depends on the rows: see `analysis.needs`.
+        What `find_break` and `precision` add depends on the rows: see `analysis.needs`.
         """
         draws, alphas = range(self.first_draws), sorted(a for a in self.alphas if a > 0)
         return [(0.0, 0, 1), *((a, k, s) for k in draws for a in alphas for s in self.signs)]
@@ -241,6 +262,10 @@ class Run:
     def run_id(self) -> str:
         """Name of this run's files, such as `mlp-clean-seed0-1a2b3c4d5e`."""
         return f"{self.architecture}-{self.regime}-seed{self.seed}-{self.fingerprint}"
+
+    def others(self, regimes: Iterable[str]) -> list["Run"]:
+        """Return the runs of the same architecture and seed in other regimes."""
+        return [replace(self, regime=name) for name in regimes if name != self.regime]
 
     def stream_seed(self, stream: str) -> int:
         """Return the 32-bit seed of one random stream, such as "batch order".

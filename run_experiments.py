@@ -21,7 +21,7 @@ import torch
 
 import data
 from analysis.needs import check_families
-from config import Run, Sweep
+from config import Run
 from machine import offers
 from machine.checks import UsageError, choose_device, fail
 from runner import claims, listeners, options
@@ -29,7 +29,7 @@ from runner.costs import cost, shards
 from runner.events import Kind
 from runner.execute import work
 from runner.listeners import Lenient, Progress
-from runner.overview import describe, describe_status, number_of, state_of
+from runner.overview import describe, describe_status, find_behind, number_of, states_of
 from runner.pool import run_jobs
 from runner.signals import SIGNALS, Requeue, how_to_go_on, requeue, watch_signals
 from store.files import Damaged, clear_leftovers
@@ -76,7 +76,7 @@ def run() -> int:
 
     index, count = options.read_shard(asked.shard)
     part = shards(plan.runs, count, plan.sweep)[index - 1] if asked.shard else plan.runs
-    states = {run: state_of(run, plan.sweep, folders) for run in part}
+    states = states_of(part, plan, folders)
     print(describe(plan, states, folders), flush=True)
     if asked.shard:
         print(f"  shard {index} of {count}: {len(part)} of {len(plan.runs)} runs", flush=True)
@@ -91,7 +91,13 @@ def run() -> int:
         )
     tables = Tables(folders.results, alone=not asked.shard)
     track = functools.partial(listeners.track, folders, plan.sweep) if asked.tensorboard else None
-    failed = run_all(todo, plan.sweep, folders, device, workers, asked.threads, tables, track)
+    go = functools.partial(
+        run_all, plan=plan, folders=folders, device=device, threads=asked.threads, tables=tables
+    )
+    failed = go(todo, workers=workers, track=track)
+    if plan.sweep.find_break:  # the regimes of a seed go on to the later break of them
+        behind = [run for run in find_behind(todo, plan, folders) if run not in failed]
+        failed |= go(behind, workers=min(workers, len(behind)), track=track)
     written = tables.finish()
     minutes = (time.monotonic() - started) / 60
     print(f"\n{minutes:.1f} min; results are in {folders.results}/ (open report.html)")
@@ -124,7 +130,7 @@ def join_earlier_plan(plan: Plan, folders: Folders) -> Plan:
 
 def run_all(
     todo: list[Run],
-    sweep: Sweep,
+    plan: Plan,
     folders: Folders,
     device: torch.device,
     workers: int,
@@ -139,8 +145,15 @@ def run_all(
     """
     if not todo:
         return {}
-    here = offers.provenance(device, threads)
-    do = functools.partial(work, sweep=sweep, folders=folders, device=str(device), provenance=here)
+    here, sweep = offers.provenance(device, threads), plan.sweep
+    do = functools.partial(
+        work,
+        sweep=sweep,
+        folders=folders,
+        device=str(device),
+        provenance=here,
+        regimes=plan.all_regimes,
+    )
     with Progress({run: cost(run, sweep) for run in todo}) as progress:
 
         def on_event(run: Run, kind: str, facts: dict) -> None:

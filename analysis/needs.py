@@ -18,12 +18,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from config import Sweep
+from analysis.search import search
+from config import REESTIMATED, Sweep
 from noises import FAMILIES
+from noises.family import Family
 from store.files import Damaged
-from store.records import Record, curvature_block, rows
+from store.records import Record, curvature_block, rows, traits
 
 Point = tuple[float, int, int]  # (alpha, draw, sign)
+USUAL_RUNGS = 9
+"""Strengths that the search for the break usually adds: for estimates of time alone."""
 
 
 class Block(NamedTuple):
@@ -32,29 +36,69 @@ class Block(NamedTuple):
     images: str
     """Which images: "test" or "training"; "traces" for the Hessian's, on the training images."""
     settings: dict
-    """Those under which they are kept."""
+    """Those under which they are kept: they name the noise family and the BatchNorm policy."""
     points: list[Point]
     """What to measure next, in this order; of traces [(0, 0, 1)], which are one measurement."""
 
 
-def needs(record: Record | None, sweep: Sweep) -> list[Block]:
+def needs(record: Record | None, sweep: Sweep, others: Iterable[Record | None] = ()) -> list[Block]:
     """Return what a sweep asks for and a record (or None) lacks; [] if it is complete.
 
-    What is asked for may depend on what was measured (`Sweep.precision`): ask again when the first
-    block is done. On training images every α has the draws asked for, for a precision is one of
-    accuracy on the test images.
+    What is asked for may depend on what was measured (`Sweep.precision`, `Sweep.find_break`): ask
+    again when the first block is done. On training images every strength that is asked for by name
+    has the draws asked for.
+
+    Args:
+        record: what was measured on one run.
+        sweep: what is asked for.
+        others: the records of the same architecture and seed in other regimes, as far as they are
+            there: where the break is looked for, all go as far as the last of them.
     """
-    asked = [("test", sweep.settings, sweep)]
-    asked += [("test", sweep.settings_of(name), part) for name, part in family_sweeps(sweep)]
+    others = [other for other in others if other and sweep.find_break]
+    blocks = []
+    for settings, part, family in kinds(record, sweep):
+        least = max((top_of(other, settings, part, family) for other in others), default=0.0)
+        found = rows(record, settings) if record else []
+        blocks.append(Block("test", settings, lacking(found, part, family, chance(record), least)))
     if sweep.antithetic:
-        asked.append(("training", sweep.training_settings, replace(sweep, precision=0.0)))
-    blocks = [
-        Block(images, settings, lacking(rows(record, settings) if record else [], part))
-        for images, settings, part in asked
-    ]
-    if sweep.antithetic and not (record and curvature_block(record, sweep.trace_settings)):
-        blocks.append(Block("traces", sweep.trace_settings, [(0.0, 0, 1)]))
+        part, settings = replace(sweep, precision=0.0, find_break=False), sweep.training_settings
+        found = rows(record, settings) if record else []
+        blocks.append(Block("training", settings, lacking(found, part)))
+        if not (record and curvature_block(record, sweep.trace_settings)):
+            blocks.append(Block("traces", sweep.trace_settings, [(0.0, 0, 1)]))
     return [block for block in blocks if block.points]
+
+
+def kinds(record: Record | None, sweep: Sweep) -> list[tuple[dict, Sweep, Family]]:
+    """Return settings, sweep and family of all that is measured on test images: every family under
+    every BatchNorm policy that the model has."""
+    policies = ["", REESTIMATED] if record and traits(record)["batchnorm"] else [""]
+    families = [("gaussian", replace(sweep, noise=())), *family_sweeps(sweep)]
+    return [
+        (
+            sweep.settings_of(name, policy),
+            replace(part, antithetic=part.antithetic and not policy),
+            FAMILIES[name],
+        )
+        for name, part in families
+        for policy in policies
+    ]
+
+
+def top_of(record: Record, settings: dict, sweep: Sweep, family: Family) -> float:
+    """Return the last rung that the search asks for in one run, as far as its record tells."""
+    found = search(fractions(rows(record, settings)), sweep, family, chance(record))
+    return max(found.rungs, default=0.0)
+
+
+def chance(record: Record | None) -> float:
+    """Return the accuracy of guessing at a run's task."""
+    return traits(record)["chance"] if record else 0.0
+
+
+def fractions(rows: Iterable[list]) -> dict[Point, float]:
+    """Return accuracy by (strength, draw, sign)."""
+    return {(row[0], row[1], row[2]): row[3] / row[4] for row in rows}
 
 
 def family_sweeps(sweep: Sweep) -> list[tuple[str, Sweep]]:
@@ -69,27 +113,46 @@ def check_families(sweep: Sweep) -> None:
         raise Damaged(f"the plan asks for noise that is not known here: {', '.join(unknown)}")
 
 
-def is_complete(record: Record | None, sweep: Sweep) -> bool:
+def is_complete(record: Record | None, sweep: Sweep, others: Iterable[Record | None] = ()) -> bool:
     """Return whether a record (or None) holds all that a sweep asks for."""
-    return record is not None and not needs(record, sweep)
+    return record is not None and not needs(record, sweep, others)
 
 
-def lacking(rows: Iterable[list], sweep: Sweep) -> list[Point]:
+def expected_points(sweep: Sweep) -> int:
+    """Return how many measurements a sweep of one family and policy is likely to take."""
+    return len(sweep.points) + (USUAL_RUNGS * sweep.first_draws if sweep.find_break else 0)
+
+
+def lacking(
+    rows: Iterable[list],
+    sweep: Sweep,
+    family: Family = FAMILIES["gaussian"],
+    chance: float = 0.0,
+    least: float = 0.0,
+) -> list[Point]:
     """Return what `sweep` asks to measure next, in the order to measure it; [] if it is complete.
 
-    First all that is measured in any case; then, draw by draw, one more of each α whose mean is
-    not yet precise enough: ask again when they are measured.
+    First draw 0 of the search for the break; then all draws of every strength that it names; then,
+    draw by draw, one more of each strength whose mean is not yet precise enough: ask again when
+    they are measured.
 
     Args:
         rows: measurements under the sweep's settings, in the order of `records.COLUMNS`.
-        sweep: what is asked for.
+        sweep: what is asked for, of one family.
+        family: whose ladder is climbed.
+        chance, least: see `search.search`.
     """
     counts = {(row[0], row[1], row[2]): row[3:5] for row in rows}
+    found = search({p: c[0] / c[1] for p, c in counts.items()}, sweep, family, chance, least)
+    if found.probe is not None:
+        first = [(0.0, 0, 1), *((rung, 0, 1) for rung in found.rungs)]
+        return [p for p in first if p not in counts] or [(found.probe, 0, 1)]
+    sweep = replace(sweep, alphas=(0.0, *found.rungs, *found.between), find_break=False)
     first = [point for point in sweep.points if point not in counts]
     if first or not sweep.precision:
         return first
     more = []
-    for alpha in sorted(a for a in sweep.alphas if a > 0):
+    for alpha in sweep.alphas[1:]:
         draws = whole_draws(counts, alpha, sweep.signs)
         if len(draws) < sweep.most_draws and not is_precise(draws, sweep):
             more += [(alpha, len(draws), sign) for sign in sweep.signs]

@@ -13,7 +13,7 @@ import pandas as pd
 
 from analysis import intervals
 from config import written
-from reporting import accuracy, curvature, draws, families, metrics, plots, summary
+from reporting import accuracy, batchnorm, curvature, draws, families, metrics, plots, summary
 from reporting.results import Results
 from reporting.section import Chart, Section
 from reporting.text import Table
@@ -25,6 +25,7 @@ SECTIONS = (
     accuracy.section,
     metrics.section,
     draws.section,
+    batchnorm.section,
     families.section,
     curvature.section,
 )

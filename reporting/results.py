@@ -10,7 +10,7 @@ import pandas as pd
 from analysis import curvature, intervals
 from analysis.intervals import RUN
 from analysis.needs import check_families, needs
-from config import REGIMES, Sweep
+from config import REESTIMATED, REGIMES, Run, Sweep
 from noises import FAMILIES
 from store import records
 from store.plan import Plan, load_plan
@@ -37,6 +37,9 @@ class Results:
     families: dict[str, pd.DataFrame]
     """The same rows as `rows`, of each further noise family that was measured: its strengths stand
     in the column alpha."""
+    reestimated: dict[str, pd.DataFrame]
+    """The same rows, of each family, with BatchNorm statistics taken anew; the others are with
+    frozen ones."""
     left_out: list[str]
     """A message for each record file that is of another recipe, damaged or foreign."""
 
@@ -103,8 +106,12 @@ def read(results_dir: Path) -> Results:
 
     sweep = plan.sweep
 
-    def rows_of_family(name: str, record: Record) -> list[list]:
-        return records.rows(record, sweep.settings_of(name))
+    def by_family(names: Iterable[str], batchnorm: str = "") -> dict[str, pd.DataFrame]:
+        def rows_of(name: str, record: Record) -> list[list]:
+            return records.rows(record, sweep.settings_of(name, batchnorm))
+
+        frames = {n: frame(functools.partial(rows_of, n), records.COLUMNS) for n in names}
+        return {name: table for name, table in frames.items() if len(table)}
 
     return Results(
         plan=plan,
@@ -112,11 +119,8 @@ def read(results_dir: Path) -> Results:
         rows=frame(lambda r: records.rows(r, sweep.settings), records.COLUMNS),
         training=frame(lambda r: records.rows(r, sweep.training_settings), records.COLUMNS),
         traces=frame(trace_of, ("trace", "error")),
-        families={
-            name: table
-            for name in FAMILIES
-            if len(table := frame(functools.partial(rows_of_family, name), records.COLUMNS))
-        },
+        families=by_family(name for name in FAMILIES if name != "gaussian"),
+        reestimated=by_family(FAMILIES, REESTIMATED),
         left_out=[message.removeprefix(f"{folder}/") for message in (*others, *problems)],
     )
 
@@ -129,20 +133,26 @@ def find_missing(plan: Plan, found: list[Record]) -> list[str]:
         record = have.get(run.run_id)
         if record is None:
             messages.append(f"{run.run_id}: no record")
-        elif lacking := say_lacking(record, plan.sweep_of(run)):
+        elif lacking := say_lacking(record, plan.sweep_of(run), others_of(run, plan, have)):
             messages.append(f"{run.run_id}: {'; '.join(lacking)}")
     return messages
 
 
-def say_lacking(record: Record, sweep: Sweep) -> list[str]:
+def others_of(run: Run, plan: Plan, have: dict[str, Record]) -> list[Record | None]:
+    """Return the records of a run's seed in the other regimes of the plan."""
+    return [have.get(other.run_id) for other in run.others(plan.all_regimes)]
+
+
+def say_lacking(record: Record, sweep: Sweep, others: Iterable[Record | None] = ()) -> list[str]:
     """Return in words what a record still lacks of the measurements that are asked for."""
     parts = []
-    for block in needs(record, sweep):
+    for block in needs(record, sweep, others):
         if block.images == "traces":
             parts.append("no estimate of the Hessian's trace")
             continue
         where = " on training images" if block.images == "training" else ""
         noise = f" of {block.settings['noise']}" if "noise" in block.settings else ""
+        noise += " with BatchNorm re-estimated" if "batchnorm" in block.settings else ""
         alphas = ", ".join(f"{a:g}" for a in sorted({a for a, *_ in block.points}))
         parts.append(f"{len(block.points)} measurements{noise}{where} missing (at α = {alphas})")
     return parts

@@ -6,6 +6,7 @@ from fractions import Fraction
 import pandas as pd
 
 from analysis.intervals import RUN
+from config import REESTIMATED
 from reporting.results import Results
 from reporting.section import Section
 from reporting.text import Table, number
@@ -20,13 +21,24 @@ def section(results: Results) -> Section:
     """Return every run and every measurement."""
     runs = [tuple(record["identity"][key] for key in RUN) for record in results.records]
     summary = make_summary(runs, results.rows)
-    sweep = make_sweep(results.rows)
-    if results.families:
-        others = {name: make_sweep(rows) for name, rows in results.families.items()}
-        sweep = pd.concat({"gaussian": sweep, **others}, names=["noise"]).reset_index("noise")
-        sweep = sweep[[*(name for name in sweep if name != "noise"), "noise"]]
+    sweep = every_sweep(results)
     csv = {"summary.csv": summary, "sweep.csv": sweep}
     return Section("summary", tables=summary_tables(summary), csv=csv)
+
+
+def every_sweep(results: Results) -> pd.DataFrame:
+    """Return the rows of every noise family and BatchNorm policy under each other.
+
+    The columns `noise` and `batchnorm` are appended only where there is more than one."""
+    frozen, anew = {"gaussian": results.rows, **results.families}, results.reestimated
+    tables = [make_sweep(t).assign(noise=n, batchnorm="frozen") for n, t in frozen.items()]
+    tables += [make_sweep(t).assign(noise=n, batchnorm=REESTIMATED) for n, t in anew.items()]
+    sweep = pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
+    if "sign" in sweep:
+        sweep["sign"] = sweep["sign"].fillna(1).astype(int)
+    more = {"noise": len(frozen) > 1, "batchnorm": bool(anew)}
+    order = [name for name in sweep if name not in more]
+    return sweep[[*order, *(name for name, needed in more.items() if needed)]]
 
 
 def make_sweep(rows: pd.DataFrame) -> pd.DataFrame:

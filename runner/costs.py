@@ -8,9 +8,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import data
 import models
-from analysis.needs import family_sweeps
+from analysis.needs import expected_points, family_sweeps
 from config import Run, Sweep
 from methods import METHODS
+from probes.batchnorm import has_batchnorm
 
 BACKWARD = 3  # a training step costs about three forward passes
 
@@ -26,12 +27,21 @@ def flops(architecture: str, dataset: str) -> float:
     return float(counter.get_total_flops())
 
 
+@functools.cache
+def policies(architecture: str, dataset: str) -> int:
+    """Return under how many BatchNorm policies an architecture is measured."""
+    spec = data.DATASETS[dataset]
+    with torch.device("meta"):
+        return 1 + has_batchnorm(models.build(architecture, spec.shape, spec.mean, spec.std))
+
+
 def cost(run: Run, sweep: Sweep) -> float:
     """Return the expected cost of a run, in operations."""
     spec = data.DATASETS[run.recipe.dataset]
     train = run.recipe.train_size or spec.train_count - run.recipe.validation_size
     test = sweep.test_size or run.recipe.validation_size or spec.test_count
-    passes = len(sweep.points) + sum(len(part.points) for _, part in family_sweeps(sweep))
+    parts = [sweep, *(part for _, part in family_sweeps(sweep))]
+    passes = sum(map(expected_points, parts)) * policies(run.architecture, run.recipe.dataset)
     images = METHODS[run.method["name"]].cost * BACKWARD * run.recipe.epochs * train + passes * test
     return flops(run.architecture, run.recipe.dataset) * images
 

@@ -6,7 +6,7 @@ once, a checkpoint spares the training, a resume file spares the epochs done.
 
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +16,11 @@ from torch import nn
 import data
 import models
 from analysis.needs import is_complete, needs
-from config import PROBE_IMAGES, Run, Sweep
-from data import Dataset
-from evaluate import measure, sweep
+from config import PROBE_IMAGES, REESTIMATED, Run, Sweep
+from data import Dataset, batches
+from evaluate import Measure, measure, sweep
 from probes import hessian
+from probes.batchnorm import has_batchnorm, reestimated
 from runner import claims
 from runner.events import Kind
 from runner.pool import Later, stopping
@@ -30,6 +31,7 @@ from store.records import Record
 from train import Stopped, initial_model, train
 
 SAVE_EVERY = 2.0  # seconds between writes of a record while it is being measured
+BATCHNORM_BATCH = 256  # of the 1,024 training images: four equal batches, which count alike
 
 Tell = Callable[..., None]
 Stop = Callable[[], bool]
@@ -80,6 +82,7 @@ def execute(
     provenance: dict,
     tell: Tell = lambda kind, **facts: None,
     stop: Stop = lambda: False,
+    regimes: Iterable[str] = (),
 ) -> None:
     """Bring a run to a complete record.
 
@@ -92,30 +95,34 @@ def execute(
             loss, seconds), "point" and "saved" (done, of).
 
         stop: asked often whether to save and stop.
+        regimes: those that the run is compared with: see `analysis.needs`.
 
     Raises:
         train.Stopped, train.Diverged, files.Foreign, records.Conflict, data.DataError, OSError.
     """
     record_path = folders.record(run)
     record = checked(records.load, record_path, tell=tell)
-    if is_complete(record, sweep):
+    others = [records.find(folders.record(other)) for other in run.others(regimes)]
+    if is_complete(record, sweep, others):
         return
     dataset = load_dataset(run, sweep, folders.data)
     model, trained = trained_model(run, dataset, folders, device, provenance, tell, stop)
     weights = checkpoints.content_digest(model.state_dict())
     measuring = {**provenance, "seconds": 0.0}
     facts = {"training": trained["provenance"], "measuring": measuring}
+    traits = {"chance": 1 / dataset.classes, "batchnorm": has_batchnorm(model)}
     if record is None:
-        record = records.new(run, weights, trained["history"], facts)
+        record = records.new(run, weights, trained["history"], facts, traits)
     elif record["weights"] != weights:
         checkpoint = checkpoints.final_path(folders.checkpoints, run)
         raise records.Conflict(
             f"{record_path}: measured on other weights than {checkpoint} holds; bring the "
             "checkpoint that it was measured on, or move the record away"
         )
+    record = {"traits": traits, **record}  # one of before does not say them
     before = measuring_seconds(record)
     started = saved = time.monotonic()
-    steps = extend(record, model, dataset, sweep, run)
+    steps = extend(record, model, dataset, sweep, run, others)
     for done, (grown, left) in enumerate(steps, start=1):
         now = time.monotonic()
         stopping = stop()
@@ -189,7 +196,12 @@ def trained_model(
 
 
 def extend(
-    record: Record, model: nn.Module, dataset: Dataset, asked: Sweep, run: Run
+    record: Record,
+    model: nn.Module,
+    dataset: Dataset,
+    asked: Sweep,
+    run: Run,
+    others: Iterable[Record | None] = (),
 ) -> Iterator[tuple[Record, int]]:
     """Measure what a sweep asks for and a record lacks, until it is complete.
 
@@ -202,6 +214,7 @@ def extend(
         dataset: what the run trains and is measured on.
         asked: the sweep.
         run: whose model it is.
+        others: the records of the same architecture and seed in other regimes.
 
     Yields:
         The record with one more measurement, and how many more are known to be needed; 0 with the
@@ -217,7 +230,7 @@ def extend(
         ),
     }
     patterns = models.patterns(run.architecture)
-    while blocks := needs(record, asked):
+    while blocks := needs(record, asked, others):
         block, *later = blocks
         if block.images == "traces":
             images, labels = parts["training"]
@@ -227,6 +240,8 @@ def extend(
             return
         images, labels = parts[block.images]
         measure_it = functools.partial(measure, images=images, labels=labels)
+        if block.settings.get("batchnorm") == REESTIMATED:
+            measure_it = functools.partial(measure_reestimated, measure_it, *parts["training"])
         family = block.settings.get("noise", "gaussian")
         rows = sweep(
             model, measure_it, block.points, asked.noise_seed, run.seed, family, **patterns
@@ -234,11 +249,29 @@ def extend(
         waiting = sum(len(b.points) for b in later)
         for left, row in zip(reversed(range(len(block.points))), rows, strict=True):
             record = records.add(record, block.settings, [row])
-            more = left + waiting if left else sum(len(b.points) for b in needs(record, asked))
+            more = left + waiting
+            if not left:
+                more = sum(len(b.points) for b in needs(record, asked, others))
             yield record, more
 
 
-def work(run: Run, tell, sweep: Sweep, folders: Folders, device: str, provenance: dict) -> None:
+def measure_reestimated(
+    measure_it: Measure, images: torch.Tensor, labels: torch.Tensor, model: nn.Module
+) -> tuple[int, int, float | None]:
+    """Measure a model with BatchNorm statistics taken anew, as it stands, on training images."""
+    with reestimated(model, (x for x, _ in batches(images, labels, BATCHNORM_BATCH))):
+        return measure_it(model)
+
+
+def work(
+    run: Run,
+    tell,
+    sweep: Sweep,
+    folders: Folders,
+    device: str,
+    provenance: dict,
+    regimes: tuple[str, ...] = (),
+) -> None:
     """Do one run in a worker, telling the parent and whoever asks for the status."""
 
     def tell_both(kind: str, **facts) -> None:
@@ -250,6 +283,7 @@ def work(run: Run, tell, sweep: Sweep, folders: Folders, device: str, provenance
 
     try:
         with claims.working(folders.results, run, Stopped) as note:
-            execute(run, sweep, folders, torch.device(device), provenance, tell_both, stopping)
+            where = torch.device(device)
+            execute(run, sweep, folders, where, provenance, tell_both, stopping, regimes)
     except (claims.Busy, Stopped) as error:
         raise Later(str(error)) from None

@@ -10,7 +10,7 @@ import torch
 import tyro
 
 import data
-from config import DEFAULT_REGIMES, NOT_NEGATIVE, REGIMES, Recipe, Sweep
+from config import DEFAULT_REGIMES, NOT_NEGATIVE, ONWARD, REGIMES, Recipe, Sweep
 from machine import offers
 from machine.checks import (
     UsageError,
@@ -24,12 +24,12 @@ from machine.checks import (
 )
 from models import ARCHITECTURES, DEFAULT_ARCHITECTURES, SEED, build
 from noises import FAMILIES
-from store.plan import Plan
+from store.plan import Plan, as_word
 
 MOST_SHARDS = 100_000  # more parts than any cluster has cores for
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """Train architectures with and without weight noise, then measure how accuracy falls as
     Gaussian noise of growing strength is added to the trained weights."""
@@ -40,7 +40,7 @@ class Options:
     """Architectures to run, such as `mlp cnn`; none means the default four."""
     recipe: tyro.conf.OmitArgPrefixes[Recipe] = field(default_factory=Recipe)
     """What shapes the trained weights."""
-    sweep: tyro.conf.OmitArgPrefixes[Sweep] = field(default_factory=Sweep)
+    sweep: tyro.conf.OmitArgPrefixes[Sweep]
     """What is measured on them."""
     regimes: tuple[str, ...] = DEFAULT_REGIMES
     """Training regimes."""
@@ -177,6 +177,8 @@ def read_noise(words: Iterable[str]) -> tuple[str, ...]:
             if colon:
                 raise UsageError("--noise: the strengths of gaussian are those of --alphas")
             continue
+        on = not colon or listed.endswith(ONWARD)
+        listed = listed.removesuffix(ONWARD).removesuffix(",")
         try:
             strengths = [float(s) for s in listed.split(",")] if colon else FAMILIES[name].strengths
         except ValueError:
@@ -187,14 +189,14 @@ def read_noise(words: Iterable[str]) -> tuple[str, ...]:
         for strength in strengths:
             positive("--noise", strength)
         distinct("--noise", strengths)
-        found.append(f"{name}:{','.join(repr(float(s)) for s in sorted(strengths))}")
+        found.append(as_word(name, map(float, sorted(strengths)), on))
     return tuple(sorted(found))
 
 
 def as_in(plan: Plan, options: Options) -> Plan:
     """Return what a command asks for where `plan` is that of its folder: of the knobs and axes that
     it leaves as they are by default, those of the plan."""
-    asked, usual = make_plan(options), make_plan(Options())
+    asked, usual = make_plan(options), make_plan(Options(sweep=Sweep()))
     if asked == usual:
         return plan
     kept = {f.name: getattr(plan, f.name) for f in fields(Plan) if f.name != "earlier"}

@@ -1,28 +1,54 @@
 """What there is to do: the state of each run on disk, its expected cost, and the plan in words."""
 
+from collections.abc import Callable, Iterable
+
 from analysis.needs import family_sweeps, is_complete
 from config import Run, Sweep
+from noises import FAMILIES
 from runner import claims
 from runner.costs import cost
 from store import checkpoints, records
-from store.files import Damaged, Foreign
 from store.folders import Folders
 from store.plan import Plan
 from store.records import Record
 
 
-def state_of(run: Run, sweep: Sweep, folders: Folders) -> str:
-    """Return what is there of a run: "complete", "measure", "resume" or "new"."""
-    return look(run, sweep, folders)[0]
+def states_of(runs: Iterable[Run], plan: Plan, folders: Folders) -> dict[Run, str]:
+    """Return what is there of each run: "complete", "measure", "resume" or "new"."""
+    shelf = Shelf(folders)
+    return {run: look(run, plan.sweep, plan.all_regimes, shelf)[0] for run in runs}
 
 
-def look(run: Run, sweep: Sweep, folders: Folders) -> tuple[str, Record | None]:
-    """Return the state of a run (see `state_of`), and its record where there is a good one."""
-    try:
-        record = records.load(folders.record(run))
-    except (FileNotFoundError, Damaged, Foreign):
-        record = None
-    if is_complete(record, sweep):
+def find_behind(runs: Iterable[Run], plan: Plan, folders: Folders) -> list[Run]:
+    """Return, of runs and those beside them, which are complete but for what another regime of
+    their seed went on to."""
+    shelf, regimes = Shelf(folders), plan.all_regimes
+    beside = dict.fromkeys(r for run in runs for r in (run, *run.others(regimes)))
+    return [
+        run
+        for run in beside
+        if is_complete(shelf[run], plan.sweep)
+        and look(run, plan.sweep, regimes, shelf)[0] != "complete"
+    ]
+
+
+class Shelf(dict):
+    """The records of a results folder by run, each read once; None where there is no good one."""
+
+    def __init__(self, folders: Folders):
+        super().__init__()
+        self.folders = folders
+
+    def __missing__(self, run: Run) -> Record | None:
+        self[run] = records.find(self.folders.record(run))
+        return self[run]
+
+
+def look(run: Run, sweep: Sweep, regimes: Iterable[str], shelf: Shelf) -> tuple[str, Record | None]:
+    """Return the state of a run (see `states_of`), and its record where there is a good one."""
+    record, folders = shelf[run], shelf.folders
+    others = [shelf[other] for other in run.others(regimes)] if sweep.find_break else []
+    if is_complete(record, sweep, others):
         return "complete", record
     if checkpoints.final_path(folders.checkpoints, run).exists():
         return "measure", record
@@ -50,11 +76,11 @@ def describe(plan: Plan, states: dict[Run, str], folders: Folders) -> str:
         f"on {r.dataset}",
         f"  train    {number_of(r.epochs, 'epoch')}, batch {r.batch_size}, "
         f"peak learning rate {r.peak_lr:g}; noisy: α = {r.alpha_train:g}",
-        f"  measure  α = {' '.join(f'{a:g}' for a in s.alphas)}; {describe_draws(s)} on "
+        f"  measure  α = {describe_strengths(s)}; {describe_draws(s)} on "
         f"{s.test_size or 'all'} {where}",
     ]
     for name, part in family_sweeps(s):
-        strengths = " ".join(f"{a:g}" for a in part.alphas)
+        strengths = describe_strengths(part, FAMILIES[name].show)
         lines.append(f"           {name} = {strengths}; {describe_draws(part)}")
     for state, meaning in MEANING.items():
         names: dict[str, list[int]] = {}
@@ -73,6 +99,12 @@ def describe(plan: Plan, states: dict[Run, str], folders: Folders) -> str:
 def number_of(count: int, thing: str) -> str:
     """Return "1 run" or "2 runs"."""
     return f"{count} {thing}" + ("" if count == 1 else "s")
+
+
+def describe_strengths(sweep: Sweep, show: Callable[[float], str] = "{:g}".format) -> str:
+    """Return the strengths that a sweep asks for in words."""
+    listed = " ".join(map(show, sweep.alphas))
+    return f"{listed}, and on until halfway to chance" if sweep.find_break else listed
 
 
 def describe_draws(sweep: Sweep) -> str:
@@ -101,8 +133,9 @@ def describe_status(plan: Plan, folders: Folders) -> str:
     lines: dict[str, list[str]] = {"in progress": [], "failed": [], "stopped": [], "missing": []}
     finished: list[tuple[Run, Record]] = []
     left, at_work = [], 0
+    shelf = Shelf(folders)
     for run in plan.runs:
-        state, record = look(run, plan.sweep_of(run), folders)
+        state, record = look(run, plan.sweep_of(run), plan.all_regimes, shelf)
         if state == "complete":
             finished.append((run, record))
             continue

@@ -3,11 +3,12 @@
 import functools
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import get_args
 
-from config import REGIMES, Recipe, Run, Sweep, introduced, make_runs, written
+from config import ONWARD, REGIMES, Recipe, Run, Sweep, introduced, make_runs, written
 from store.files import Damaged, write_whole
 from store.records import Record
 
@@ -30,6 +31,11 @@ class Plan:
     def parts(self) -> tuple["Plan", ...]:
         """This plan as plain ones: each a full cross product with one sweep."""
         return replace(self, earlier=()), *self.earlier
+
+    @property
+    def all_regimes(self) -> tuple[str, ...]:
+        """Every regime that some part asks for."""
+        return tuple(dict.fromkeys(name for part in self.parts for name in part.regimes))
 
     @property
     def runs(self) -> list[Run]:
@@ -129,6 +135,7 @@ def union_of_sweeps(a: Sweep, b: Sweep) -> Sweep:
         max_draws=max(s.max_draws for s in precise),
         antithetic=a.antithetic or b.antithetic,
         noise=union_of_noise(a, b),
+        find_break=a.find_break or b.find_break,
     )
 
 
@@ -136,7 +143,14 @@ def union_of_noise(a: Sweep, b: Sweep) -> tuple[str, ...]:
     """Return the further families of two sweeps, each with the strengths of both."""
     mine, theirs = a.families, b.families
     every = {n: sorted({*mine.get(n, ()), *theirs.get(n, ())}) for n in sorted({*mine, *theirs})}
-    return tuple(f"{name}:{','.join(repr(s) for s in found)}" for name, found in every.items())
+    return tuple(
+        as_word(name, found, a.goes_on(name) or b.goes_on(name)) for name, found in every.items()
+    )
+
+
+def as_word(name: str, strengths: Iterable[float], on: bool) -> str:
+    """Return a noise family with its strengths as a plan holds it; `on` looks for the break."""
+    return f"{name}:{','.join([*map(repr, strengths), *([ONWARD] if on else [])])}"
 
 
 def plan_path(results_dir: Path) -> Path:

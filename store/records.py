@@ -10,6 +10,7 @@ provenance and its measurements. Measurements are added and never changed. Keys:
     history       mean training loss of each epoch
     provenance    versions, device, threads, times: kept out of every table
     measurements  [{"settings": {...}, "rows": [[alpha, draw, sign, correct, total, loss], ...]}]
+    traits        what the search and the policies need to know of the model; see `TRAITS`
     curvature     only with antithetic draws: [{"settings": {...}, "images": n, "forms": {...}}]
     digest        SHA-256 of all the rest
 
@@ -29,8 +30,11 @@ FORMAT = 1
 COLUMNS = ("alpha", "draw", "sign", "correct", "total", "loss")
 """Columns of a measurement row: noise strength α, draw number, sign of the draw, counts, loss."""
 KEYS = ("format", "run_id", "identity", "weights", "history", "provenance", "measurements")
-OPTIONAL = ("curvature",)
+OPTIONAL = ("traits", "curvature")
 """Keys of a record that it may lack."""
+TRAITS = {"chance": 0.1, "batchnorm": False}
+"""What a record says of its model, and what one of before means that does not say it: the accuracy
+of guessing, and whether the model has BatchNorm statistics to take anew."""
 
 Record = dict
 Key = tuple[float, int, int]  # (alpha, draw, sign)
@@ -40,8 +44,11 @@ class Conflict(ValueError):
     """Two records of one run disagree about its weights or about a measurement."""
 
 
-def new(run: Run, weights: str, history: list[float], provenance: dict) -> Record:
+def new(
+    run: Run, weights: str, history: list[float], provenance: dict, traits: dict | None = None
+) -> Record:
     """Return a record without measurements."""
+    known = {} if traits is None else {"traits": traits}
     return {
         "format": FORMAT,
         "run_id": run.run_id,
@@ -50,7 +57,13 @@ def new(run: Run, weights: str, history: list[float], provenance: dict) -> Recor
         "history": history,
         "provenance": provenance,
         "measurements": [],
+        **known,
     }
+
+
+def traits(record: Record) -> dict:
+    """Return what a record says of its model: see `TRAITS`."""
+    return {**TRAITS, **record.get("traits", {})}
 
 
 def rows(record: Record, settings: dict) -> list[list]:
@@ -114,7 +127,7 @@ def merge(mine: Record, theirs: Record) -> Record:
             seed = block["settings"].get("noise_seed")
             raise Conflict(f"{name}: two records of it differ in curvature (noise seed {seed})")
         mine = add_curvature(mine, block)
-    return mine
+    return {**{k: theirs[k] for k in ("traits",) if k in theirs}, **mine}
 
 
 def save(path: Path, record: Record) -> Record:
@@ -139,7 +152,8 @@ def save(path: Path, record: Record) -> Record:
         there = add(there, block["settings"], block["rows"])
     for block in record.get("curvature", []):
         there = add_curvature(there, block)
-    record = {**record, "measurements": there["measurements"]}
+    record = {**{k: there[k] for k in ("traits",) if k in there}, **record}
+    record["measurements"] = there["measurements"]
     if there.get("curvature"):
         record["curvature"] = there["curvature"]
     write_whole(path, dumps(record).encode())
@@ -182,6 +196,14 @@ def load(path: Path) -> Record:
     if set(body) - set(OPTIONAL) != set(KEYS) or path.name != f"{body['run_id']}.json":
         raise Damaged(f"{path}: not the record that its name says")
     return body
+
+
+def find(path: Path) -> Record | None:
+    """Return the record at a path; None where there is no good one."""
+    try:
+        return load(path)
+    except (OSError, Damaged, Foreign):
+        return None
 
 
 def load_all(folder: Path, skip: Collection[str] = frozenset()) -> tuple[list[Record], list[str]]:

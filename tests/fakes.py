@@ -11,14 +11,15 @@ from store.plan import Plan, save_plan
 
 BREAK = {"mlp": 1.6, "cnn": 1.2, "resnet18": 0.9, "vit": 0.7}
 """α at which the fake clean models fall halfway to chance."""
+ALPHAS = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.4, 2)
 PROVENANCE = {"torch": "2.14.1", "device": "cpu", "hardware": "2-core CPU", "threads": 1}
 
 
 def make_plan(
     architectures=("mlp", "cnn"), regimes=("clean", "noisy"), seeds=(0, 1, 2), **sweep
 ) -> Plan:
-    """Return a plan of the default recipe and sweep, but for what is given."""
-    return Plan(architectures, regimes, seeds, Recipe(), Sweep(**sweep))
+    """Return a plan of the default recipe and fixed strengths, but for what is given."""
+    return Plan(architectures, regimes, seeds, Recipe(), Sweep(**{"alphas": ALPHAS, **sweep}))
 
 
 def measure(run, points, settings, gain=1.5, total=10_000) -> list[list]:

@@ -136,6 +136,7 @@ def test_antithetic_points_come_in_pairs_but_for_no_noise():
 def test_settings_are_what_measurements_must_share():
     assert Sweep(test_size=9, noise_seed=4, draws=7).settings == {"test_size": 9, "noise_seed": 4}
     keys = {
+        "find_break",
         "alphas",
         "draws",
         "precision",

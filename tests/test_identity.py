@@ -112,7 +112,7 @@ def test_the_default_regimes_are_clean_and_noisy_whatever_is_registered(monkeypa
     monkeypatch.setitem(config.REGIMES, "new", Regime("injection", noise=0.5))
     from runner.options import Options
 
-    assert Options().regimes == config.DEFAULT_REGIMES == ("clean", "noisy")
+    assert Options(sweep=Sweep()).regimes == config.DEFAULT_REGIMES == ("clean", "noisy")
 
 
 def test_a_resume_file_of_before_knows_no_method_and_goes_on(mnist):

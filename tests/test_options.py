@@ -70,8 +70,8 @@ def test_every_option_arrives():
         "vit mlp --dataset fashion_mnist --regimes noisy --seeds 5 3 --epochs 7 --batch-size 9 "
         "--peak-lr 0.1 --weight-decay 0 --alpha-train 0.7 --train-size 50 --validation-size 40 "
         "--alphas 1 0 1e-3 --draws 2 --test-size 30 --noise-seed 8 --precision 0.01 "
-        "--max-draws 50 --antithetic --device cpu --workers 1024 --threads 1 --shard 2/3 "
-        "--data-dir folder --checkpoint-dir new/er --results-dir ./new --noise gaussian"
+        "--max-draws 50 --antithetic --find-break --device cpu --workers 1024 --threads 1 "
+        "--shard 2/3 --data-dir folder --checkpoint-dir new/er --results-dir ./new --noise gaussian"
     )
     status, message, asked = attempt(line.split())
     assert (status, message) == (0, "")
@@ -81,7 +81,7 @@ def test_every_option_arrives():
     plan = options.make_plan(asked)
     assert (plan.architectures, plan.regimes, plan.seeds) == (("vit", "mlp"), ("noisy",), (5, 3))
     assert plan.recipe == Recipe("fashion_mnist", 7, 9, 0.1, 0.0, 0.7, 50, 40)
-    assert plan.sweep == Sweep((0.0, 0.001, 1.0), 2, 30, 8, 0.01, 50, True)
+    assert plan.sweep == Sweep((0.0, 0.001, 1.0), 2, 30, 8, 0.01, 50, True, find_break=True)
     given_ = {
         f"--{f.name}".replace("_", "-") for c in (Recipe, Sweep) for f in dataclasses.fields(c)
     }
@@ -123,7 +123,7 @@ BAD = {
     "--alpha-train": ["-0.1", "nan", "inf", "-inf"],
     "--train-size": ["-1", "60001", "60000 --validation-size 1"],
     "--validation-size": ["-1", "60000", "9" * 99],
-    "--alphas": ["", "0.1", "0.1 0.2", "0 -0.1", "0 nan", "0 inf", "0 0", "0 0.1 1e-1", "0 -0"],
+    "--alphas": ["0.1", "0.1 0.2", "0 -0.1", "0 nan", "0 inf", "0 0", "0 0.1 1e-1", "0 -0"],
     "--draws": ["0", "-1", "9" * 99],
     "--test-size": ["-1", "10001", "101 --validation-size 100"],
     "--noise-seed": ["-1", "4294967296"],

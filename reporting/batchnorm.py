@@ -1,0 +1,123 @@
+"""How much of the fall stale BatchNorm statistics are: table, chart, batchnorm.csv. No torch.
+
+A fall is accuracy without noise minus accuracy at a strength, under frozen statistics. The share of
+it that stale statistics are is what taking them anew under the same noise gives back.
+"""
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis.intervals import RUN, draw_means, over_seeds
+from noises import FAMILIES
+from reporting.accuracy import draw_line
+from reporting.plots import looks, set_alpha_axis
+from reporting.results import Results
+from reporting.section import Chart, Section
+from reporting.text import Table, find, number, with_half
+
+LEAST_FALL = 0.01
+"""A share of less than a point is a share of nothing."""
+INTRO = (
+    "Noise on the weights moves what BatchNorm layers see. Frozen: the running statistics of "
+    "training, as everywhere else in this report. Re-estimated: taken anew under the very noise, "
+    "on 1,024 training images, before measuring. The share is how much of the fall under frozen "
+    "statistics that gives back, where the fall is a point or more."
+)
+
+
+def section(results: Results) -> Section:
+    """Return both policies beside each other; empty where no model has BatchNorm."""
+    tables: list[Table] = []
+    charts: dict[str, Chart] = {}
+    frames: list[pd.DataFrame] = []
+    for family, anew in results.reestimated.items():
+        frozen = results.rows if family == "gaussian" else results.families[family]
+        both = compare(frozen, anew)
+        names = [n for n in results.architectures if (both.architecture == n).any()]
+        tables += [policy_table(both, name, family) for name in names]
+        title = f"BatchNorm statistics, frozen and re-estimated, under {family}"
+        chart = f"batchnorm-{family}" if family != "gaussian" else "batchnorm"
+        charts[chart] = Chart(title, draw_policies, (anew, draw_means(frozen), both), names)
+        frames.append(both.assign(noise=family))
+    return Section(
+        "batchnorm",
+        title="BatchNorm apart" if tables else "",
+        intro=INTRO if tables else "",
+        brief=INTRO if tables else "",
+        tables=tables,
+        charts=charts,
+        csv={"batchnorm.csv": as_csv(pd.concat(frames))} if frames else {},
+    )
+
+
+def compare(frozen: pd.DataFrame, anew: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per run and strength that was measured under both policies.
+
+    Columns: `RUN`, alpha, frozen and reestimated (accuracies, fractions, over the same draws), fall
+    (of frozen from its accuracy at 0) and share (NaN where the fall is below `LEAST_FALL`).
+    """
+    on = [*RUN, "alpha", "draw", "sign"]
+    pairs = frozen[frozen.sign > 0].merge(anew[anew.sign > 0], on=on, suffixes=("", "_anew"))
+    parts = ["correct", "total", "correct_anew", "total_anew"]
+    table = pairs.groupby([*RUN, "alpha"], observed=True)[parts].sum().reset_index()
+    table["frozen"] = table.correct / table.total
+    table["reestimated"] = table.correct_anew / table.total_anew
+    start = table[table.alpha == 0][[*RUN, "frozen"]].rename(columns={"frozen": "start"})
+    table = table.merge(start, on=RUN, how="left")
+    table["fall"] = table.start - table.frozen
+    gained = (table.reestimated - table.frozen) / table.fall
+    table["share"] = gained.where(table.fall >= LEAST_FALL)
+    return table[[*RUN, "alpha", "frozen", "reestimated", "fall", "share"]]
+
+
+def policy_table(both: pd.DataFrame, architecture: str, family: str) -> Table:
+    """Return accuracy under both policies, and the share, by regime and strength."""
+    mine = both[both.architecture == architecture]
+    means = {n: over_seeds(mine, n) for n in ("frozen", "reestimated", "share")}
+    show = FAMILIES[family].show
+    body = []
+    for key, row in means["frozen"].iterrows():
+        anew, share = (find(means[n], key) for n in ("reestimated", "share"))
+        body.append(
+            [
+                key[1],
+                show(key[2]),
+                with_half(row.to_dict(), "mean"),
+                with_half(anew, "mean"),
+                number(share.get("mean"), 2),
+                f"{row.seeds:.0f}",
+            ]
+        )
+    header = ["Regime", "α" if family == "gaussian" else "Strength"]
+    header += ["Frozen", "Re-estimated", "Share of the fall", "n seeds"]
+    caption = (
+        f"{architecture} under {family}: mean accuracy over seeds ± half-width of the 95% "
+        "t-interval, each by itself"
+    )
+    return Table(caption, header, body)
+
+
+def draw_policies(axes: Axes, anew: pd.DataFrame, frozen: pd.DataFrame, both: pd.DataFrame) -> None:
+    """Draw the mean accuracy of each regime under both policies: frozen faint, re-estimated bold.
+
+    All frames are of one architecture: the measurements with statistics taken anew, the draw means
+    of the frozen ones, and `compare` of the two.
+    """
+    origin = set_alpha_axis(axes, both.alpha)
+    for regime, look in looks(anew.regime).items():
+        mine = both[both.regime == regime]
+        if mine.empty:
+            continue
+        seeds = mine.seed.nunique()
+        groups = mine.groupby("alpha")
+        whole = groups[["frozen", "reestimated"]].mean()[groups.size() == seeds]
+        draw_line(axes, whole.frozen, origin, {**look, "mfc": "white"}, 1, f"{regime}, frozen", 0.6)
+        draw_line(axes, whole.reestimated, origin, look, 2, f"{regime}, re-estimated")
+    axes.set_ylabel("accuracy (fraction)")
+    axes.set_ylim(0, 1.02)
+    axes.legend(loc="lower left")
+
+
+def as_csv(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of batchnorm.csv: accuracies and the share as fractions."""
+    return table[["noise", *RUN, "alpha", "frozen", "reestimated", "fall", "share"]]
