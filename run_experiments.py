@@ -97,6 +97,9 @@ def run() -> int:
     failed = go(todo, workers=workers, track=track)
     if plan.sweep.find_break:  # the regimes of a seed go on to the later break of them
         behind = [run for run in find_behind(todo, plan, folders) if run not in failed]
+        if behind:
+            count = number_of(len(behind), "run")
+            print(f"{count} to measure on, as far as the other regime of the seed", flush=True)
         failed |= go(behind, workers=min(workers, len(behind)), track=track)
     written = tables.finish()
     minutes = (time.monotonic() - started) / 60

@@ -13,7 +13,7 @@ from reporting.accuracy import draw_line
 from reporting.plots import looks, set_alpha_axis
 from reporting.results import Results
 from reporting.section import Chart, Section
-from reporting.text import Table, find, number, with_half
+from reporting.text import Table, find, number, span, with_half
 
 LEAST_FALL = 0.01
 """A share of less than a point is a share of nothing."""
@@ -51,17 +51,16 @@ def section(results: Results) -> Section:
 
 
 def compare(frozen: pd.DataFrame, anew: pd.DataFrame) -> pd.DataFrame:
-    """Return a row per run and strength that was measured under both policies.
+    """Return a row per run with BatchNorm and strength that was measured under either policy.
 
-    Columns: `RUN`, alpha, frozen and reestimated (accuracies, fractions, over the same draws), fall
-    (of frozen from its accuracy at 0) and share (NaN where the fall is below `LEAST_FALL`).
+    Columns: `RUN`, alpha, frozen and reestimated (mean accuracies over draws, fractions; NaN where
+    not measured: each policy has its own break), fall (of frozen from its accuracy at 0) and share
+    (NaN where the fall is below `LEAST_FALL`).
     """
-    on = [*RUN, "alpha", "draw", "sign"]
-    pairs = frozen[frozen.sign > 0].merge(anew[anew.sign > 0], on=on, suffixes=("", "_anew"))
-    parts = ["correct", "total", "correct_anew", "total_anew"]
-    table = pairs.groupby([*RUN, "alpha"], observed=True)[parts].sum().reset_index()
-    table["frozen"] = table.correct / table.total
-    table["reestimated"] = table.correct_anew / table.total_anew
+    key = [*RUN, "alpha"]
+    frozen = frozen.merge(anew[RUN].drop_duplicates(), on=RUN)
+    means = [draw_means(rows).set_index(key).accuracy for rows in (frozen, anew)]
+    table = pd.concat(means, axis=1, keys=["frozen", "reestimated"]).sort_index().reset_index()
     start = table[table.alpha == 0][[*RUN, "frozen"]].rename(columns={"frozen": "start"})
     table = table.merge(start, on=RUN, how="left")
     table["fall"] = table.start - table.frozen
@@ -76,18 +75,11 @@ def policy_table(both: pd.DataFrame, architecture: str, family: str) -> Table:
     means = {n: over_seeds(mine, n) for n in ("frozen", "reestimated", "share")}
     show = FAMILIES[family].show
     body = []
-    for key, row in means["frozen"].iterrows():
-        anew, share = (find(means[n], key) for n in ("reestimated", "share"))
-        body.append(
-            [
-                key[1],
-                show(key[2]),
-                with_half(row.to_dict(), "mean"),
-                with_half(anew, "mean"),
-                number(share.get("mean"), 2),
-                f"{row.seeds:.0f}",
-            ]
-        )
+    for key in means["frozen"].index:
+        old, anew, share = (find(means[n], key) for n in means)
+        seeds = span(*sorted((old["seeds"], anew["seeds"])))
+        policies = [with_half(found, "mean") for found in (old, anew)]
+        body.append([key[1], show(key[2]), *policies, number(share["mean"], 2), seeds])
     header = ["Regime", "α" if family == "gaussian" else "Strength"]
     header += ["Frozen", "Re-estimated", "Share of the fall", "n seeds"]
     caption = (
@@ -109,10 +101,13 @@ def draw_policies(axes: Axes, anew: pd.DataFrame, frozen: pd.DataFrame, both: pd
         if mine.empty:
             continue
         seeds = mine.seed.nunique()
-        groups = mine.groupby("alpha")
-        whole = groups[["frozen", "reestimated"]].mean()[groups.size() == seeds]
-        draw_line(axes, whole.frozen, origin, {**look, "mfc": "white"}, 1, f"{regime}, frozen", 0.6)
-        draw_line(axes, whole.reestimated, origin, look, 2, f"{regime}, re-estimated")
+        looks_of = {
+            "frozen": ({**look, "mfc": "white"}, 1, f"{regime}, frozen", 0.6),
+            "reestimated": (look, 2, f"{regime}, re-estimated", 1.0),
+        }
+        for policy, style in looks_of.items():
+            means = mine.groupby("alpha")[policy].agg(["mean", "count"])
+            draw_line(axes, means["mean"][means["count"] == seeds], origin, *style)
     axes.set_ylabel("accuracy (fraction)")
     axes.set_ylim(0, 1.02)
     axes.legend(loc="lower left")

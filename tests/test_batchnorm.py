@@ -107,6 +107,7 @@ def test_the_share_of_the_fall(results):
     found = read(results)
     table = batchnorm.compare(found.rows, found.reestimated["gaussian"])
     assert set(table.architecture) == {"resnet18"}
+    assert len(table) == 2 * 3 * 3  # regimes, seeds, strengths
     deep = table[table.fall > 0.01]
     assert len(deep) and deep.share.round(2).eq(0.5).all()
     assert table[table.alpha == 0].share.isna().all()
