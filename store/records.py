@@ -28,7 +28,8 @@ from store.files import Damaged, Foreign, write_whole
 
 FORMAT = 1
 COLUMNS = ("alpha", "draw", "sign", "correct", "total", "loss")
-"""Columns of a measurement row: noise strength α, draw number, sign of the draw, counts, loss."""
+"""Columns of a measurement row: noise strength α, draw number, sign of the draw, counts, loss.
+Behind them stands, for another family than the Gaussian, the realised RMS(w' − w)/std(W)."""
 KEYS = ("format", "run_id", "identity", "weights", "history", "provenance", "measurements")
 OPTIONAL = ("traits", "curvature")
 """Keys of a record that it may lack."""
