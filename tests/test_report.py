@@ -644,6 +644,15 @@ def test_a_damaged_record_of_ours_is_replaced_and_kept_aside(folder, tmp_path):
     assert mine.with_name(mine.name + ".corrupt").exists()
 
 
+def test_two_folders_are_refused_and_one_may_be_said_twice(folder, tmp_path):
+    before = contents(folder)
+    run = run_report(folder, "--results-dir", tmp_path / "other")
+    assert (run.returncode, run.stdout) == (2, "") and run.stderr.count("\n") == 1
+    assert "--results-dir: takes one folder" in run.stderr
+    assert contents(folder) == before
+    assert run_report(folder, "--results-dir", folder).returncode == 0
+
+
 def test_what_cannot_be_merged_is_refused(folder, tmp_path):
     with pytest.raises(NotResults, match="--merge"):
         merge_results(folder, [tmp_path / "nowhere"])
@@ -655,5 +664,8 @@ def test_what_cannot_be_merged_is_refused(folder, tmp_path):
     with pytest.raises(Damaged):
         merge_results(folder, [tmp_path / "bare"])
     assert contents(folder) == before
-    result = run_report("--results-dir", folder, "--merge", tmp_path / "nowhere")
-    assert result.returncode == 2 and len(result.stderr.splitlines()) == 1
+    for others in ([], [""], [tmp_path / "nowhere"]):
+        result = run_report("--results-dir", folder, "--merge", *others)
+        assert result.returncode == 2 and len(result.stderr.splitlines()) == 1
+        assert "report.py: --merge: " in result.stderr
+    assert contents(folder) == before
