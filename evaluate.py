@@ -33,6 +33,7 @@ from noises import FAMILIES
 from probes.by_layer import measure_layers
 from store import checkpoints
 from store.files import Damaged, Foreign
+from store.records import Row
 
 CHECKPOINTS = Path("checkpoints")
 BATCH_SIZE = 500  # images at a time: large enough for full speed, small enough for the cache
@@ -169,8 +170,8 @@ def print_drop(run: Run, model: nn.Module, images: Tensor, labels: Tensor, draws
     points = Sweep(alphas=(0, 0.1), draws=draws).points
     patterns = models.patterns(run.architecture)
     images_of = functools.partial(measure, images=images, labels=labels)
-    rows = list(sweep(model, images_of, points, 0, run.seed, **patterns))
-    clean, *noisy = [correct / total for *_, correct, total, _ in rows]
+    rows = [Row(*row) for row in sweep(model, images_of, points, 0, run.seed, **patterns)]
+    clean, *noisy = [row.correct / row.total for row in rows]
     mean = sum(noisy) / len(noisy)
     print(
         f"{run.run_id}: acc@0 {clean:.4f}, acc@0.1 {mean:.4f} (mean of {draws} draws), "

@@ -21,13 +21,27 @@ for each probe, in nats. Which images and which noise seed is said by the settin
 import json
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from config import Run, digest
 from store.files import Damaged, Foreign, write_whole
 
+
+class Row(NamedTuple):
+    """A measurement row, for reading: `Row(*row).correct`."""
+
+    alpha: float
+    draw: int
+    sign: int
+    correct: int
+    total: int
+    loss: float | None
+
+
 FORMAT = 1
-COLUMNS = ("alpha", "draw", "sign", "correct", "total", "loss")
+COLUMNS = Row._fields
 """Columns of a measurement row: noise strength α, draw number, sign of the draw, counts, loss."""
+
 KEYS = ("format", "run_id", "identity", "weights", "history", "provenance", "measurements")
 OPTIONAL = ("curvature",)
 """Keys of a record that it may lack."""

@@ -452,6 +452,8 @@ def test_the_page_speaks_of_the_regimes_that_there_are(
     table = sections["accuracy"].by_architecture["mlp"]
     assert len(table.header) == columns and all(len(row) == columns for row in table.body)
     assert NONE not in {cell for row in table.body for cell in row}
+    metrics = sections["metrics"].by_architecture["mlp"].header
+    assert ("against clean" in " ".join(metrics)) == ("clean" in regimes and len(regimes) > 1)
     for regime in regimes:
         assert any(regime in cell for line in (table.header, *table.body) for cell in line)
 
