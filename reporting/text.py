@@ -55,7 +55,7 @@ def with_half(found: dict, name: str, scale: float = 1, form: str = ".4f") -> st
     value = found.get(name)
     if value is None or pd.isna(value):
         return NONE
-    form = form.replace(".", "z.")
+    form = form.replace("z", "").replace(".", "z.")
     mean = f"{scale * value:{form}}"
     half = found["half"]
     return mean if pd.isna(half) else f"{mean} ± {scale * half:{form.removeprefix('+')}}"
