@@ -309,7 +309,8 @@ def _perturb(
         p = parameters[name]
         if apply is not None:
             # It is given a copy: what it changes in place is not the clean weight.
-            room[name].copy_(apply(room[name].copy_(p.data), sign * z.to(p.device), alpha))
+            z = z.to(p.device) if sign == 1 else -z.to(p.device)
+            room[name].copy_(apply(room[name].copy_(p.data), z, alpha))
             continue
         s = relative_std(p._held.clean)
         # One pass over memory; the sum is rounded to W's dtype once. z may lie in the room itself.
