@@ -50,7 +50,8 @@ _ALIGN = 64  # elements: each tensor in a buffer starts where vector units and t
 
 
 Apply = Callable[[Tensor, Tensor, float], Tensor]
-"""Another noise than the Gaussian: from clean weight, its z and strength to the noisy weight."""
+"""Another noise than the Gaussian: from clean weight, its z and strength to the noisy weight. What
+it writes into the weight is lost; z it leaves as it is."""
 
 
 class ParameterError(ValueError):

@@ -70,6 +70,7 @@ gaussian_absolute = Family(
     beyond=ladder(0.02, 10),
     apply=apply_absolute,
     signed=True,
+    relative=False,
 )
 uniform = Family(
     meaning="± one standard deviation of each weight tensor, uniformly",

@@ -35,8 +35,9 @@ def differences(w: Tensor, z: Tensor, device: Device) -> Iterator[tuple]:
         z: 2·k numbers for each weight, in C order (2k, N).
         device: from g and its k numbers to results, of which the differences are yielded.
     """
-    z = z.reshape(2, -1, w.numel())  # (2k, ...) -> (2, k, N)
-    for part in parts(w):
+    parts_of_w = list(parts(w))  # none, of an empty weight
+    z = z.reshape(2, -1, w.numel()) if parts_of_w else z  # (2k, ...) -> (2, k, N)
+    for part in parts_of_w:
         plus = device(w[part].clamp(min=0), *z[0, :, part])
         minus = device(w[part].neg().clamp_(min=0), *z[1, :, part])
         yield (part, *(a.sub_(b) for a, b in zip(plus, minus, strict=True)))

@@ -37,7 +37,8 @@ class Family:
     """Measured where none are asked for; all > 0."""
     apply: Callable[[Tensor, Tensor, float], Tensor]
     """From the clean weight w, the draw z and the strength (> 0) to the noisy weight, a new tensor
-    of the shape of w. Larger strengths of one z are the same chip, worse."""
+    of the shape and dtype of w; neither w nor z is written into. Larger strengths of one z are the
+    same chip, worse."""
     unit: Callable[[tuple[int, ...], np.random.Generator], np.ndarray] = normals
     """From the shape of a weight to a draw z, of any shape: independent of weight and strength."""
     signed: bool = False
@@ -63,6 +64,8 @@ class Family:
     gradient: str = "1"
     """∂w'/∂w with the scale of the noise held constant, in words. Training takes 1 for every
     family: see `noises.training`."""
+    relative: bool = True
+    """Whether c·W has c times the noise of W: a strength says the same of every tensor."""
     listed: bool = False
     """Whether only `strengths` and `beyond` mean something."""
     most: float = math.inf
