@@ -36,5 +36,8 @@ def largest_by_channel(w: Tensor) -> Tensor:
 
 
 def reciprocal(scale: Tensor) -> Tensor:
-    """Return 1/scale, and 1 where the scale is 0: nothing is to be divided there."""
-    return scale.where(scale != 0, scale.new_ones(())).reciprocal()
+    """Return 1/scale, and 1 where that is not finite: nothing is to be divided there."""
+    import torch
+
+    tiny = torch.finfo(scale.dtype).tiny
+    return scale.where(scale >= tiny, scale.new_ones(())).reciprocal()

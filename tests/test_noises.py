@@ -79,6 +79,22 @@ def test_zero_weights_stay_zero_where_noise_is_relative(family):
         assert not (FAMILIES[family].relative and noisy.any())
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("scale", [1e-43, 1e-38, 1e-30, 1e15])
+def test_weights_of_any_size_stay_finite(family, scale):
+    w = weights(6, 5) * scale
+    for strength in FAMILIES[family].strengths:
+        assert perturb(w, family, strength, z_of(family, w.shape)).isfinite().all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_it_stays_on_the_device_of_the_weight(family):
+    """A tensor without values computes on no device but its own."""
+    w = weights(6, 5).to("meta")
+    noisy = perturb(w, family, FAMILIES[family].strengths[-1], z_of(family, w.shape))
+    assert noisy.device == w.device and noisy.shape == w.shape
+
+
 @pytest.mark.parametrize("family", [n for n in FAMILIES if FAMILIES[n].relative])
 def test_rescaling_a_tensor_rescales_its_noise(family):
     w = weights(60, 50)
