@@ -52,6 +52,15 @@ def find(family: str) -> Family:
     return composed.resolve(family, FAMILIES)
 
 
+def exists(family: str) -> bool:
+    """Return whether there is such a family: see `find`."""
+    try:
+        find(family)
+    except (KeyError, ValueError):
+        return False
+    return True
+
+
 def unit(family: str, shape: tuple[int, ...], generator: np.random.Generator) -> Tensor:
     """Return a unit draw z of a family for a weight of a shape: float32, on the CPU.
 

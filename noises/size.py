@@ -7,7 +7,7 @@ strength is as large as; whether equal sizes hurt equally is another question.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -55,6 +55,43 @@ def relative_size(w: Tensor, noisy: Tensor) -> float:
         return math.nan
     difference = wide(noisy).sub(wide(w)).div_(spread)
     return difference.norm().item() / math.sqrt(w.numel())
+
+
+class Weighed:
+    """What a family does to weights, and how large it was in all of them together.
+
+    Args:
+        apply: of the family.
+        parameters: clean weights by name, in the order in which they are given to it.
+    """
+
+    def __init__(self, apply: Callable, parameters: Mapping[str, Tensor]):
+        from noise import relative_std
+        from noises.scales import largest
+
+        self.apply, self.turn, self.squares = apply, 0, 0.0
+        self.spreads = []  # 0 for a tensor without spread, which does not count
+        for w in parameters.values():
+            spread = relative_std(w.detach()).item()
+            self.spreads.append(spread if spread > _CONSTANT * largest(w.detach()).item() else 0.0)
+        sizes = (w.numel() for w in parameters.values())
+        self.weights = sum(n for n, spread in zip(sizes, self.spreads, strict=True) if spread)
+
+    def __call__(self, w: Tensor, z: Tensor, strength: float) -> Tensor:
+        """Return the noisy weight, as `apply` does."""
+        from noises.scales import wide
+
+        noisy = self.apply(w, z, strength)
+        if spread := self.spreads[self.turn]:
+            self.squares += (wide(noisy).dist(wide(w)).item() / spread) ** 2
+        self.turn = (self.turn + 1) % len(self.spreads)
+        return noisy
+
+    def take(self) -> float | None:
+        """Return RMS(w' − w)/std(W) since the last time, over all tensors; None if none counts."""
+        size = math.sqrt(self.squares / self.weights) if self.weights else None
+        self.turn, self.squares = 0, 0.0
+        return size
 
 
 def overall_size(sizes: Mapping[str, float], counts: Mapping[str, int]) -> float:

@@ -122,14 +122,17 @@ def read(results_dir: Path) -> Results:
         frames = {n: frame(functools.partial(rows_of, n), columns) for n in names}
         return {name: table for name, table in frames.items() if len(table)}
 
+    # also what an earlier command asked for, and compositions that are in no registry
+    asked = (name for part in plan.parts for name in part.sweep.families)
+    names_of_noise = list(dict.fromkeys((*FAMILIES, *asked)))
     return Results(
         plan=plan,
         records=chosen,
         rows=frame(lambda r: records.rows(r, sweep.settings), records.COLUMNS),
         training=frame(lambda r: records.rows(r, sweep.training_settings), records.COLUMNS),
         traces=frame(trace_of, ("trace", "error")),
-        families=by_family(name for name in FAMILIES if name != "gaussian"),
-        reestimated=by_family(FAMILIES, REESTIMATED),
+        families=by_family(name for name in names_of_noise if name != "gaussian"),
+        reestimated=by_family(names_of_noise, REESTIMATED),
         left_out=[message.removeprefix(f"{folder}/") for message in (*others, *problems)],
     )
 

@@ -11,6 +11,7 @@ import tyro
 from torch import nn
 
 import data
+import noises
 from config import DEFAULT_REGIMES, NOT_NEGATIVE, ONWARD, REGIMES, Recipe, Sweep
 from machine import offers, words
 from machine.checks import (
@@ -189,8 +190,9 @@ def read_noise(words: Iterable[str]) -> tuple[str, ...]:
         UsageError: if one is not known, named twice, or has strengths that are not numbers > 0.
     """
     named = [(word, *word.partition(":")) for word in words]
-    if named:
-        known("--noise", [name for _, name, *_ in named], FAMILIES)
+    for _, name, *_ in named:
+        if not noises.exists(name):  # a composition of two families need not be registered
+            known("--noise", [name], FAMILIES)
     found = []
     for word, name, colon, listed in named:
         if name == "gaussian":  # always measured
@@ -202,7 +204,8 @@ def read_noise(words: Iterable[str]) -> tuple[str, ...]:
         on = not colon or listed.endswith(ONWARD)
         listed = listed.removesuffix(ONWARD).removesuffix(",")
         try:
-            strengths = [float(s) for s in listed.split(",")] if colon else FAMILIES[name].strengths
+            family = noises.find(name)
+            strengths = [float(s) for s in listed.split(",")] if colon else family.strengths
         except ValueError:
             raise UsageError(
                 f"--noise: takes a name, or a name with strengths such as {name}:0.1,0.5; "
@@ -210,6 +213,10 @@ def read_noise(words: Iterable[str]) -> tuple[str, ...]:
             ) from None
         for strength in strengths:
             positive("--noise", strength)
+            try:
+                family.check(strength)
+            except ValueError as error:
+                raise UsageError(f"--noise: {name} {error}") from None
         distinct("--noise", strengths)
         found.append(as_word(name, map(float, sorted(strengths)), on))
     return tuple(sorted(found))
