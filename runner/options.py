@@ -190,6 +190,8 @@ def read_noise(words: Iterable[str]) -> tuple[str, ...]:
         UsageError: if one is not known, named twice, or has strengths that are not numbers > 0.
     """
     named = [(word, *word.partition(":")) for word in words]
+    if named:
+        distinct("--noise", [name for _, name, *_ in named])
     for _, name, *_ in named:
         if not noises.exists(name):  # a composition of two families need not be registered
             known("--noise", [name], FAMILIES)
