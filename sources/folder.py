@@ -96,7 +96,7 @@ def find(text: str, data_dir: Path) -> tuple[str, FolderSpec]:
     Raises:
         DataError: no such folder, or one that is not of images of one size by class.
     """
-    given = text.removeprefix(PREFIX)
+    given = os.path.expanduser(text.removeprefix(PREFIX))  # no shell does so within a word
     if given and os.path.isdir(given):
         folder = Path(os.path.abspath(given))
         spec = look(folder, listing(folder))
