@@ -208,7 +208,7 @@ def test_what_cannot_be_parsed_is_said_in_one_line_that_names_the_option(here, o
 @pytest.mark.parametrize(
     ("line", "meant"),
     [
-        ("resnet", "resnet18"),
+        ("resnet1", "resnet18"),
         ("mlp cnm", "cnn"),
         ("vitb16", "vit_b_16"),
         ("--dataset mnits", "mnist"),
