@@ -24,12 +24,11 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from config import Run, digest
-from store import schema, shared
+from store import shared
 from store.files import Damaged, Foreign, read_regular, set_aside
-from store.schema import KEYS, OPTIONAL
+from store.schema import FORMAT, KEYS, OPTIONAL, parse
 from store.shared import View
 
-FORMAT = 1
 COLUMNS = ("alpha", "draw", "sign", "correct", "total", "loss")
 """Columns of a measurement row: noise strength α, draw number, sign of the draw, counts, loss."""
 
@@ -94,33 +93,6 @@ def add_curvature(record: Record, block: dict) -> Record:
     blocks = [*record.get("curvature", []), block]
     blocks.sort(key=lambda b: json.dumps(b["settings"], sort_keys=True))
     return {**record, "curvature": blocks}
-
-
-def merge(mine: Record, theirs: Record) -> Record:
-    """Return the union of two records of one run; history and provenance are `mine`.
-
-    Raises:
-        Conflict: if they are of different runs, of different weights, or if they hold other
-            numbers for one measurement.
-    """
-    name = mine["run_id"]
-    for part in ("run_id", "identity", "weights"):
-        if mine[part] != theirs[part]:
-            raise Conflict(f"{name}: two records of it differ in {part}")
-    for block in theirs["measurements"]:
-        ours = {key(row): row for row in rows(mine, block["settings"])}
-        for row in block["rows"]:
-            if ours.get(key(row), row) != row:
-                alpha, draw, sign = key(row)
-                where = f"α = {alpha:g}, draw {draw}" + (", sign −1" if sign < 0 else "")
-                raise Conflict(f"{name}: two records of it differ at {where}")
-        mine = add(mine, block["settings"], block["rows"])
-    for block in theirs.get("curvature", []):
-        if curvature_block(mine, block["settings"]) not in (None, block):
-            seed = block["settings"].get("noise_seed")
-            raise Conflict(f"{name}: two records of it differ in curvature (noise seed {seed})")
-        mine = add_curvature(mine, block)
-    return mine
 
 
 def save(path: Path, record: Record) -> Record:
@@ -244,41 +216,12 @@ def load(path: Path) -> Record:
     return united(path, shared.look(path, parts_folder(path.parent)))[0]
 
 
-def parse(path: Path, data: bytes) -> Record:
-    """Return the record that bytes are, which stand in `path`; raise as `load` does."""
+def holds(path: Path) -> bool:
+    """Return whether there is a good record at `path`."""
     try:
-        body = json.loads(data, object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
-        raise Damaged(f"{path}: not whole JSON ({type(error).__name__})") from None
-    if not isinstance(body, dict) or len({*KEYS, "digest"} & set(body)) < len(KEYS):
-        raise Foreign(f"{path}: not a record of a run")
-    stored = body.pop("digest", None)
-    try:
-        intact = digest(body) == stored
-    except (ValueError, RecursionError):
-        intact = False
-    if not intact:
-        raise Damaged(f"{path}: does not match its digest (damaged, or edited by hand)")
-    if body.get("format") != FORMAT:
-        raise Foreign(f"{path}: record format {body.get('format')!r}, this version reads {FORMAT}")
-    if unknown := sorted(set(body) - {*KEYS, *OPTIONAL}):
-        named = ascii(", ".join(unknown))[:100]
-        raise Foreign(f"{path}: a record with keys that this version does not know: {named}")
-    try:
-        schema.check(body)
-    except ValueError as error:
-        raise Damaged(f"{path}: not a record as they are written ({error})") from None
-    if path.name != f"{body['run_id']}.json":
-        raise Damaged(f"{path}: not the record that its name says")
-    return body
-
-
-def unique(pairs: list[tuple]) -> dict:
-    """Return an object of JSON in which no key stands twice, or ValueError."""
-    body = dict(pairs)
-    if len(body) < len(pairs):
-        raise ValueError("a key stands twice")
-    return body
+        return bool(load(path))
+    except (OSError, Damaged, Foreign):
+        return False
 
 
 def load_all(folder: Path, skip: Collection[str] = frozenset()) -> tuple[list[Record], list[str]]:

@@ -6,12 +6,17 @@ types below are the whole of what is allowed; a key that is added later is one l
 import); its types are not what the rest of the program sees, which is plain data.
 """
 
+import json
+from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from config import digest
+from store.files import Damaged, Foreign
+
+FORMAT = 1
 
 Some = Annotated[int, Meta(ge=1, le=2**53)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]  # what every reader of JSON holds exactly
@@ -111,6 +116,47 @@ KEYS = tuple(f.name for f in msgspec.structs.fields(Record) if f.required)
 """Keys of every record."""
 OPTIONAL = tuple(f.name for f in msgspec.structs.fields(Record) if not f.required)
 """Keys of a record that it may lack."""
+
+
+def parse(path: Path, data: bytes) -> Record:
+    """Return the record that bytes are, which stand in `path`; and check it.
+
+    Raises:
+        files.Damaged, files.Foreign: as `records.load`.
+    """
+    try:
+        body = json.loads(data, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"{path}: not whole JSON ({type(error).__name__})") from None
+    if not isinstance(body, dict) or len({*KEYS, "digest"} & set(body)) < len(KEYS):
+        raise Foreign(f"{path}: not a record of a run")
+    stored = body.pop("digest", None)
+    try:
+        intact = digest(body) == stored
+    except (ValueError, RecursionError):
+        intact = False
+    if not intact:
+        raise Damaged(f"{path}: does not match its digest (damaged, or edited by hand)")
+    if body.get("format") != FORMAT:
+        raise Foreign(f"{path}: record format {body.get('format')!r}, this version reads {FORMAT}")
+    if unknown := sorted(set(body) - {*KEYS, *OPTIONAL}):
+        named = ascii(", ".join(unknown))[:100]
+        raise Foreign(f"{path}: a record with keys that this version does not know: {named}")
+    try:
+        check(body)
+    except ValueError as error:
+        raise Damaged(f"{path}: not a record as they are written ({error})") from None
+    if path.name != f"{body['run_id']}.json":
+        raise Damaged(f"{path}: not the record that its name says")
+    return body
+
+
+def unique(pairs: list[tuple]) -> dict:
+    """Return an object of JSON in which no key stands twice, or ValueError."""
+    body = dict(pairs)
+    if len(body) < len(pairs):
+        raise ValueError("a key stands twice")
+    return body
 
 
 def check(record: dict) -> None:

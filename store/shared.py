@@ -10,16 +10,16 @@ whose holder was killed stands in the way. Instead, a writer
 3. takes its part away if nobody else was announced when it last looked. Otherwise it marks the part
    as ended, and whoever finds only ended ones takes them all away.
 
-Nothing is lost: a writer that overwrites the file with less looked at it before the other's part was
-there, was therefore announced before that, and is so until it has looked again; the part stays as
-long, and is found. That asks of the file system only that a file which was made before a folder is
-read is seen in it, by one that has just made a file there itself; NFS keeps that, too, for to make a
-file renews what it knows of the folder. The file is made for the first time by a hard link, so that
-of writers that contradict each other one is the first.
+Nothing is lost: a writer that overwrites the file with less looked at it before the other's part
+was there, was therefore announced before that, and is so until it has looked again; the part stays
+as long, and is found. That asks of the file system only that a file which was made before a folder
+is read is seen in it, by one that has just made a file there itself; NFS keeps that, too, for to
+make a file renews what it knows of the folder. The file is made for the first time by a hard link,
+so that of writers that contradict each other one is the first.
 
 A reader takes the union of the file and the parts, the parts first: whatever is taken away
-meanwhile is in the file. What a killed writer has left is read, and goes into the file with the next
-writer; it may be taken away after a day.
+meanwhile is in the file. What a killed writer has left is read, and goes into the file with the
+next writer; it may be taken away after a day.
 """
 
 import contextlib
