@@ -13,7 +13,7 @@ from config import Run, Sweep, digest
 from damage import damaged, edited, flip, json_values, rewrite, snapshot
 from store import records
 from store.files import Damaged, Foreign
-from store.records import FORMAT, Conflict, add, merge, rows
+from store.records import FORMAT, Conflict, add, rows
 
 RUN = Run("mlp", "clean", 0)
 TEST = {"test_size": 0, "noise_seed": 0}
@@ -69,8 +69,6 @@ def test_missing_is_what_the_sweep_asks_for_and_the_record_lacks():
     assert (images, len(points)) == ("test", 1) and settings["noise_seed"] == 1
 
 
-# ---- Merging ---------------------------------------------------------------------------------
-
 CURVATURE = {"settings": {"noise_seed": 0}, "images": 9, "forms": {"w": [0.5, -0.1]}}
 PARTS = [
     EMPTY,
@@ -80,37 +78,6 @@ PARTS = [
     add(add(EMPTY, OTHER, ROWS), TEST, [row(2.0, 0)]),
     records.add_curvature(RECORD, CURVATURE),
 ]
-
-
-@pytest.mark.parametrize(("a", "b"), [*itertools.combinations_with_replacement(PARTS, 2)])
-def test_merging_commutes_and_repeats(a, b):
-    union = merge(a, b)
-    assert union == merge(b, a) == merge(union, a) == merge(b, union)
-    for settings in (TEST, OTHER):
-        keys = {records.key(r) for r in (*rows(a, settings), *rows(b, settings))}
-        assert {records.key(r) for r in rows(union, settings)} == keys
-
-
-def test_merging_keeps_the_history_and_provenance_of_the_first():
-    theirs = {**RECORD, "history": [9.0], "provenance": {"threads": 8}}
-    assert merge(EMPTY, theirs) == RECORD
-
-
-@pytest.mark.parametrize(
-    ("theirs", "where"),
-    [
-        ({**RECORD, "weights": "others"}, "differ in weights"),
-        (records.new(Run("mlp", "clean", 1), "digest of weights", [], {}), "differ in run_id"),
-        (add(EMPTY, TEST, [row(0.1, 1, correct=7)]), "differ at α = 0.1, draw 1"),
-        (add(EMPTY, TEST, [row(0.5, 0, 5, loss=1.0)]), "differ at α = 0.5, draw 0"),
-        (records.add_curvature(EMPTY, {**CURVATURE, "images": 8}), "differ in curvature"),
-    ],
-)
-def test_a_contradiction_is_named(theirs, where):
-    mine = records.add_curvature(RECORD, CURVATURE)
-    for pair in ((mine, theirs), (theirs, mine)):
-        with pytest.raises(Conflict, match=f"seed[01]-.*: two records of it {where}"):
-            merge(*pair)
 
 
 # ---- Saving ----------------------------------------------------------------------------------
