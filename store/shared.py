@@ -8,7 +8,7 @@ whose holder was killed stands in the way. Instead, a writer
 2. looks at every part and then at the file, writes the union of them whole, and looks again, until
    the file is the union of all that it sees;
 3. takes its part away if nobody else was announced when it last looked. Otherwise it marks the part
-   as ended, and whoever finds only ended ones takes them all away.
+   as ended; whoever has ended and finds only ended ones takes them all away.
 
 Nothing is lost: a writer that overwrites the file with less looked at it before the other's part
 was there, was therefore announced before that, and is so until it has looked again; the part stays
@@ -70,7 +70,7 @@ def look(path: Path, folder: Path) -> View:
     Raises:
         files.Foreign, OSError: if the file is no regular one, or cannot be read.
     """
-    found = sorted(name for name in names_in(folder) if stem_of(name) == path.stem)
+    found = of_file(path, folder)
     marked = {name.removesuffix(ENDED) for name in found if name.endswith(ENDED)}
     parts = []
     for name in found:
@@ -85,6 +85,11 @@ def look(path: Path, folder: Path) -> View:
         return View(None, tuple(parts))
 
 
+def of_file(path: Path, folder: Path) -> list[str]:
+    """Return the names of a file's parts and of their marks, in the order of the parts."""
+    return sorted(name for name in names_in(folder) if stem_of(name) == path.stem)
+
+
 def names_in(folder: Path) -> list[str]:
     """Return the names in a folder; [] if there is none."""
     try:
@@ -94,8 +99,9 @@ def names_in(folder: Path) -> list[str]:
 
 
 def stem_of(name: str) -> str:
-    """Return the stem of the file that a part, or its mark, belongs to."""
-    return name.removesuffix(ENDED).rsplit(".", 3)[0]
+    """Return the stem of the file that a part, or its mark, belongs to; "" for another name."""
+    stem, *rest = name.removesuffix(ENDED).rsplit(".", 3)
+    return stem if len(rest) == 3 else ""
 
 
 def stems(folder: Path) -> set[str]:
@@ -130,21 +136,28 @@ def add(path: Path, folder: Path, kind: str, data: bytes, fold: Fold, absorb: bo
         if absorb:
             remove(folder, [old.name for old in view.parts if old.ended and old.kind == kind])
         view = bring_in(path, folder, fold)
-        if not all(other.ended for other in view.parts if other.name != part):
+        if all(other.ended for other in view.parts if other.name != part):
+            remove(folder, [other.name for other in view.parts])
+        else:
             (folder / f"{part}{ENDED}").touch()
-            view = look(path, folder)
-            if not all(other.ended for other in view.parts) or fold(view) != view.whole:
-                return  # whoever is at work sees to it
+        tidy(path, folder, fold)
     except BaseException:
         remove(folder, [part])
         raise
-    remove(folder, [other.name for other in view.parts])
+
+
+def tidy(path: Path, folder: Path, fold: Fold) -> None:
+    """Take the parts away, if they are in the file and nobody is at work."""
+    if of_file(path, folder):
+        view = look(path, folder)
+        if all(part.ended for part in view.parts) and fold(view) == view.whole:
+            remove(folder, [part.name for part in view.parts])
 
 
 def announce(path: Path, folder: Path, kind: str, data: bytes) -> str:
     """Lay down a part after those that are there; return its name."""
-    orders = [name.split(".")[-3] for name in names_in(folder) if stem_of(name) == path.stem]
-    order = 1 + max((int(o[:6]) for o in orders if o[:6].isdecimal()), default=0)
+    orders = [name[len(path.stem) + 1 :][:6] for name in of_file(path, folder)]
+    order = 1 + max((int(found) for found in orders if found.isdecimal()), default=0)
     name = f"{path.stem}.{order:06d}-{secrets.token_hex(6)}.{kind}.json"
     for attempt in range(100):
         try:
