@@ -74,6 +74,14 @@ def checked(load: Callable, path: Path, *args, tell: Tell):
         raise Foreign(f"{error}; move it away to go on") from None
 
 
+def without_weights(run: Run, folders: Folders) -> str:
+    """Return what to do about a record whose weights are not there."""
+    return (
+        f"{folders.record(run)}: the weights that it was measured on are not there; bring "
+        f"{checkpoints.final_path(folders.checkpoints, run)}, or move the record away to train anew"
+    )
+
+
 def execute(
     run: Run,
     sweep: Sweep,
@@ -106,7 +114,8 @@ def execute(
     if is_complete(record, sweep, others):
         return
     dataset = load_dataset(run, sweep, folders.data)
-    model, trained = trained_model(run, dataset, folders, device, provenance, tell, stop)
+    anew = record is None
+    model, trained = trained_model(run, dataset, folders, device, provenance, tell, stop, anew)
     weights = checkpoints.content_digest(model.state_dict())
     measuring = {**provenance, "seconds": 0.0}
     facts = {"training": trained["provenance"], "measuring": measuring}
@@ -150,15 +159,20 @@ def trained_model(
     provenance: dict,
     tell: Tell = lambda kind, **facts: None,
     stop: Stop = lambda: False,
+    anew: bool = True,
 ) -> tuple[nn.Module, dict]:
     """Return the trained model of `run` and its checkpoint, from disk or by training it.
 
     Raises:
+        records.Conflict: if it is not on disk, and may not be trained `anew`, since a record holds
+            measurements of it: other weights would be in vain.
         train.Stopped, train.Diverged, files.Foreign, OSError.
     """
     final = checkpoints.final_path(folders.checkpoints, run)
     resume = checkpoints.resume_path(folders.checkpoints, run)
     content = checked(checkpoints.load, final, run, tell=tell)
+    if content is None and not anew:
+        raise records.Conflict(without_weights(run, folders))
     if content is None:
         state = checked(checkpoints.load, resume, run, tell=tell)
         seconds = list(state["provenance"]["epoch_seconds"]) if state else []
@@ -184,11 +198,12 @@ def trained_model(
 
         model, history = train(run, dataset, device, state, save, stop)
         # Another process may have finished the same run meanwhile: its weights stand.
-        content = checked(checkpoints.load, final, run, tell=tell)
-        if content is None:
-            facts = {**provenance, "epoch_seconds": seconds}
-            content = checkpoints.finished(model, history, facts)
-            checkpoints.save(final, run, content)
+        facts = {**provenance, "epoch_seconds": seconds}
+        mine = checkpoints.finished(model, history, facts)
+        while (content := checked(checkpoints.load, final, run, tell=tell)) is None:
+            if checkpoints.create(final, run, mine):
+                content = mine
+                break
     resume.unlink(missing_ok=True)
     model = initial_model(run)
     model.load_state_dict(content["model"])

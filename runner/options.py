@@ -60,6 +60,9 @@ class Options:
     """I/N: do only the I-th of N parts of the plan, balanced by expected cost; for job arrays."""
     status: bool = False
     """Only print what is finished, in progress, failed and missing, and the time left."""
+    forget: bool = False
+    """Only take out of the plan what is named beside it: runs, such as `resnet18 --seeds 7`, or of
+    them the measurements, such as `--draws 1000000`. Nothing is trained, and records stay."""
     tensorboard: bool = False
     """Also write each run's scalars for TensorBoard, under RESULTS_DIR/tensorboard."""
     data_dir: Path = Path("data")

@@ -27,7 +27,7 @@ from reporting.section import Chart, Section
 from reporting.text import NONE, Table, bounds, with_half
 from store import records
 from store.files import Damaged
-from store.merge import NotResults, merge_results
+from store.merge import Merged, NotResults, merge_results
 from store.plan import load_plan, save_plan
 
 ROOT = Path(__file__).parent.parent
@@ -596,7 +596,7 @@ def test_parts_from_two_machines_make_the_whole(folder, tmp_path):
 def test_measurements_of_one_run_add_up(folder, tmp_path):
     one = part(tmp_path / "one", lambda run, point: point[1] == 0)
     two = part(tmp_path / "two", lambda run, point: point[1] == 1 or point[0] == 0)
-    assert merge_results(one, [two]) == []
+    assert merge_results(one, [two]) == Merged()
     report.rebuild(one, everything=False)
     report.rebuild(folder, everything=False)
     assert contents(one) == contents(folder)
@@ -638,27 +638,60 @@ def test_another_recipe_is_taken_but_keeps_out_of_the_tables(folder, tmp_path):
     assert len(after.left_out) == 6 and load_plan(folder) == make_plan(**SMALL)
 
 
-@pytest.mark.parametrize("what", ["measurement", "weights"])
-def test_conflicts_are_refused_by_name_and_nothing_is_written(folder, tmp_path, what):
-    target = tmp_path / "target"
-    shutil.copytree(folder, target)
+def contradicting(folder: Path, what: str) -> Path:
+    """Change a number of a record, or its weights; return its file."""
     run = load_plan(folder).runs[5]
     path = folder / "runs" / f"{run.run_id}.json"
     record = records.load(path)
     if what == "weights":
         record["weights"] = "others"
     else:
-        record["measurements"][0]["rows"][3][3] += 1
+        record["measurements"][0]["rows"][3][3] -= 1
     path.unlink()
     records.save(path, record)
-    new = tmp_path / "new"  # merged before the conflict is met: it must not be written either
-    make_results(new, make_plan(("vit",), **SMALL))
-    before = contents(target)
-    result = run_report("--results-dir", target, "--merge", new, folder)
-    assert (result.returncode, result.stdout) == (2, "")
-    assert len(result.stderr.splitlines()) == 1 and run.run_id in result.stderr
-    assert what in result.stderr or "differ at α = " in result.stderr
-    assert contents(target) == before
+    return path
+
+
+@pytest.mark.parametrize("what", ["measurement", "weights"])
+def test_what_agrees_is_taken_and_conflicts_are_named(folder, tmp_path, what):
+    target, new = tmp_path / "target", tmp_path / "new"
+    shutil.copytree(folder, target)
+    path = contradicting(folder, what)
+    mine = target / "runs" / path.name
+    before = mine.read_bytes()
+    make_results(new, make_plan(("vit",), **SMALL))  # agrees, before and behind the conflict
+    result = run_report("--results-dir", target, "--merge", folder, new)
+    named, how = result.stderr.splitlines()
+    assert result.returncode == 1 and path.stem in named and "--prefer" in how
+    assert ("in weights" if what == "weights" else "differ at α = ") in named
+    assert mine.read_bytes() == before
+    assert len([*(target / "runs").glob("vit-*")]) == len(load_plan(new).runs)
+    assert (target / "report.html").exists() and "vit" in result.stdout
+
+    result = run_report("--results-dir", target, "--merge", folder, "--prefer", "mine")
+    assert (result.returncode, result.stderr, mine.read_bytes()) == (0, "", before)
+
+    result = run_report("--results-dir", target, "--merge", folder, "--prefer", "theirs")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert mine.read_bytes() == path.read_bytes()
+    replaced = mine.with_name(f"{mine.name}.replaced")
+    assert replaced.exists() == (what == "weights")
+    assert what != "weights" or replaced.read_bytes() == before
+
+
+def test_a_preference_without_a_merge_is_refused(folder):
+    result = run_report("--results-dir", folder, "--prefer", "mine")
+    assert result.returncode == 2 and result.stderr.startswith("report.py: --prefer: ")
+
+
+def test_a_foreign_file_in_the_way_is_named_and_left(folder, tmp_path):
+    target = tmp_path / "target"
+    shutil.copytree(folder, target)
+    first, *_ = sorted((target / "runs").iterdir())
+    first.write_text("{}")
+    merged = merge_results(target, [folder])
+    assert len(merged.conflicts) == 1 and first.name in merged.conflicts[0]
+    assert first.read_text() == "{}"
 
 
 def test_damaged_records_are_not_taken_and_are_named(folder, tmp_path):
