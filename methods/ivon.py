@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ class IVON(Method):
         delta: δ, weight decay; published 1e-4.
 
     Raises:
-        ModuleNotFoundError: where `ivon-opt` is not installed.
+        ModuleNotFoundError: where `ivon-opt` is not installed (`lacks` says so before).
     """
 
     def __init__(self, *setting, lr, ess, hess_init, beta1, beta2, delta, **rest):
@@ -34,14 +35,16 @@ class IVON(Method):
         self.knobs = {"lr": lr, "hess_init": hess_init, "beta1": beta1, "beta2": beta2}
         self.knobs["weight_decay"] = delta
 
+    @classmethod
+    def lacks(cls) -> str:
+        return "" if find_spec("ivon") else "ivon-opt"
+
     def make_optimizer(self, images: int) -> torch.optim.Optimizer:
-        try:
-            import ivon
-        except ModuleNotFoundError:
-            raise ModuleNotFoundError(
-                "method 'ivon' needs a package: pip install ivon-opt"
-            ) from None
-        parameters = self.model.parameters()
+        import ivon  # optional
+
+        parameters = list(self.model.parameters())
+        for p in parameters:  # as the package leaves them after a step
+            p.data = p.data.contiguous()
         self.optimizer = ivon.IVON(parameters, ess=self.ess * images, **self.knobs)
         return self.optimizer
 

@@ -47,6 +47,11 @@ class Method:
         self.patterns = patterns
         self.sizes = Sizes()
 
+    @classmethod
+    def lacks(cls) -> str:
+        """Return the name of a package that the method needs and this machine lacks; "" if none."""
+        return ""
+
     def make_optimizer(self, images: int) -> torch.optim.Optimizer | None:
         """Return an optimiser of the method's own for so many training images; None for AdamW, as
         the recipe has it."""

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
-from torch.nn.utils import get_total_norm
 
 
 class Sizes:
@@ -21,9 +20,11 @@ class Sizes:
     @torch.no_grad()
     def note(self, moved: Iterable[Tensor], clean: Iterable[Tensor]) -> None:
         """Note one perturbation: tensors w' beside their w, of the same shapes."""
-        clean = list(clean)
-        gaps = [a - b for a, b in zip(moved, clean, strict=True)]
-        size = (get_total_norm(gaps) / get_total_norm(clean)).double()
+        norm, norms = torch.linalg.vector_norm, []
+        for a, b in zip(moved, clean, strict=True):  # one gap at a time is in memory
+            norms.append(torch.stack((norm(a - b), norm(b))))
+        gap, whole = norm(torch.stack(norms).double(), dim=0)  # (tensors, 2) -> (2,)
+        size = gap / whole
         self.total = size if self.total is None else self.total + size
         self.count += 1
 
