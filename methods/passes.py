@@ -29,12 +29,18 @@ def gradients_at(
         with the shape and memory format of its parameter; without parameters that have none.
     """
     leaves = {
-        name: moved.get(name, p).detach().requires_grad_(p.requires_grad)
+        name: in_format(moved.get(name, p).detach(), p).requires_grad_(p.requires_grad)
         for name, p in model.named_parameters()
     }
     loss = loss_of(functional_call(model, leaves, (x,)))
     loss.backward()
     return loss.detach(), {n: leaf.grad for n, leaf in leaves.items() if leaf.grad is not None}
+
+
+def in_format(value: Tensor, like: Tensor) -> Tensor:
+    """Return a tensor with the strides of another of its shape: gradients then have them too, which
+    the fused optimiser takes for granted."""
+    return value if value.stride() == like.stride() else torch.empty_like(like).copy_(value)
 
 
 def leave(model: nn.Module, gradients: Mapping[str, Tensor]) -> None:
