@@ -140,7 +140,7 @@ def train(
             "epoch": len(history),
             "history": list(history),
             "finished": done == steps,
-            **account.facts(len(images)),
+            "realised": account.realised(len(images)),
             "model": model.state_dict(),
             "training": training,
         }

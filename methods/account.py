@@ -43,9 +43,10 @@ class Account:
         """Note the realised size of the epoch's perturbations; a device is waited for."""
         self.sizes.append(self.method.sizes.take())
 
-    def facts(self, images: int) -> dict:
-        """Return what is kept beside the history: `cost` in epochs of plain training and, where
-        weights were perturbed, `sizes`, the mean ‖ε‖/‖w‖ of each epoch."""
+    def realised(self, images: int) -> dict:
+        """Return what stands beside the history, for so many training images: `cost` in epochs of
+        plain training and, where weights were perturbed, `sizes`, the mean ‖ε‖/‖w‖ of each epoch
+        (None for one without)."""
         perturbed = any(size is not None for size in self.sizes)
         cost = float(self.spent(images))
         return {"cost": cost, **({"sizes": list(self.sizes)} if perturbed else {})}
