@@ -35,6 +35,8 @@ class FamilyInjection(Injection):
             or spread for a family of which not every strength means something.
     """
 
+    noisy_by_alpha = False  # its strength is a parameter
+
     def __init__(self, *setting, family, strength, ramp, spread, **rest):
         super().__init__(*setting, **rest)
         if family not in noises.FAMILIES:

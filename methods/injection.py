@@ -16,6 +16,8 @@ class Injection(Method):
     under noise where their regime has any, and are plain training with that change where not.
     """
 
+    noisy_by_alpha = True
+
     def __init__(self, *setting, **parameters):
         super().__init__(*setting, **parameters)
         self.noise = WeightNoise(self.model, **self.patterns)

@@ -26,6 +26,8 @@ class Method:
 
     cost = 1.0
     """What a step is expected to cost, in units of plain training: `account.Account` counts it."""
+    noisy_by_alpha = False
+    """Whether `alpha`, a regime's `noise`, means something; where not, it must be 0."""
     taught = False
     """Whether it needs a teacher: `train` then gives it the clean run of the same seed."""
     teacher: nn.Module | None = None
@@ -43,6 +45,8 @@ class Method:
     ):
         if parameters:
             raise TypeError(f"{type(self).__name__} takes no {', '.join(parameters)}")
+        if alpha and not self.noisy_by_alpha:
+            raise ValueError(f"{type(self).__name__} trains without the noise of a regime")
         self.model, self.alpha, self.stream = model, alpha, stream
         self.patterns = patterns
         self.sizes = Sizes()

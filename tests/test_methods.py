@@ -101,16 +101,17 @@ def test_every_method_has_a_regime():
 def test_parameters_have_no_defaults_and_others_are_refused(regime, images):
     run = available(regime)
     named = dict(run.method)
-    kind, setting = (
-        METHODS[named.pop("name")],
-        (training.initial_model(run), 0.5, torch.Generator()),
-    )
+    kind = METHODS[named.pop("name")]
+    setting = training.initial_model(run), run.alpha_train, torch.Generator()
     with pytest.raises(TypeError):
         kind(*setting, PLAIN, **named, learning_rate=1.0)
     for name in named:
         with pytest.raises(TypeError, match=name):
             kind(*setting, PLAIN, **{k: v for k, v in named.items() if k != name})
     kind(*setting, PLAIN, **named)
+    if not kind.noisy_by_alpha:
+        with pytest.raises(ValueError, match="without the noise of a regime"):
+            kind(setting[0], 0.5, *setting[2:], PLAIN, **named)
 
 
 @every_regime
