@@ -475,7 +475,9 @@ def test_dropout(images):
     layers[0].register_forward_hook(lambda m, i, o: given.update({m: i[0]}))
     method.model.net[4].register_forward_hook(lambda m, i, o: seen.update({layers[0]: o}))
     x, y = batch(images)
+    first = method.stream.get_state()
     method.gradients(x.repeat(20, 1, 1, 1), y.repeat(20))
+    assert not torch.equal(first, method.stream.get_state())
     before, after = seen[layers[0]], given[layers[0]]
     alive = before != 0
     kept = after[alive] != 0
