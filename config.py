@@ -58,8 +58,8 @@ class Regime:
             raise ValueError("method 'plain' trains without noise; 'injection' trains with it")
 
 
-# Published values, or the recipe's α: each method's one parameter is yet to be chosen on validation
-# images. `alpha_train` is for regimes with `noise`; a strength that is a parameter stays what it is.
+# Published values, or the recipe's α: each method's parameter is yet to be chosen on validation
+# images. `alpha_train` is for regimes with `noise`; a strength that is a parameter stays as it is.
 GAUSSIAN = {"family": "gaussian", "strength": 0.7}
 IVON = {"lr": 0.1, "ess": 1, "hess_init": 0.5, "beta1": 0.9, "beta2": 0.99999, "delta": 1e-4}
 

@@ -39,8 +39,7 @@ def initial_model(run: Run) -> nn.Module:
     """Return the untrained model of `run`, on the CPU; no other random stream is touched."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.stream_seed("initial weights"))
-        spec = data.DATASETS[run.recipe.dataset]
-        return models.build(run.architecture, spec.shape, spec.mean, spec.std)
+        return models.build_for(run.architecture, data.DATASETS[run.recipe.dataset])
 
 
 def train(

@@ -11,7 +11,6 @@ from methods.distillation import Distillation
 from methods.dropout import Dropout
 from methods.family_injection import Antithetic, FamilyInjection
 from methods.injection import Injection
-from methods.interim import INTERIM
 from methods.ivon import IVON
 from methods.label_smoothing import LabelSmoothing
 from methods.method import Method
@@ -21,10 +20,6 @@ from methods.randbet import RandBET
 from methods.rwp import RWP
 from methods.sam import ASAM, SAM
 from methods.sign_ascent import SignAscent
-from noises import FAMILIES
-
-for name, family in INTERIM.items():
-    FAMILIES.setdefault(name, family)
 
 METHODS: dict[str, type[Method]] = {
     "plain": Plain,

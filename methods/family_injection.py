@@ -39,11 +39,11 @@ class FamilyInjection(Injection):
 
     def __init__(self, *setting, family, strength, ramp, spread, **rest):
         super().__init__(*setting, **rest)
-        if family not in noises.FAMILIES:
+        if not noises.exists(family):
             raise ValueError(f"no noise family {family!r}: {', '.join(noises.FAMILIES)}")
         if not 0 <= strength < float("inf") or not 0 <= ramp <= 1 or spread < 0:
             raise ValueError("takes a strength ≥ 0, a ramp from 0 to 1 and a spread ≥ 0")
-        if (ramp or spread) and not noises.FAMILIES[family].divisible:
+        if (ramp or spread) and not noises.find(family).divisible:
             raise ValueError(f"the strength of {family} is of steps: no ramp, no spread")
         self.family, self.strength, self.ramp, self.spread = family, strength, ramp, spread
         self.seed, self.steps = self.stream.initial_seed(), 0
@@ -107,7 +107,7 @@ class Antithetic(FamilyInjection):
 
     def __init__(self, *setting, **parameters):
         super().__init__(*setting, **parameters)
-        if not noises.FAMILIES[self.family].signed:
+        if not noises.find(self.family).signed:
             raise ValueError(f"{self.family} has no antithetic pairs: −z means nothing in it")
 
     def gradients(self, x: Tensor, y: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from store import checkpoints, records
 from store.files import Damaged, Foreign, set_aside
 from store.folders import Folders
 from store.records import Record
-from train import Stopped, initial_model, train
+from train import Stopped, initial_model, teacher_of, train
 
 SAVE_EVERY = 2.0  # seconds between writes of a record while it is being measured
 BATCHNORM_BATCH = 256  # of the 1,024 training images: four equal batches, which count alike
@@ -122,6 +122,8 @@ def execute(
     traits = {"chance": 1 / dataset.classes, "batchnorm": has_batchnorm(model)}
     if record is None:
         record = records.new(run, weights, trained["history"], facts, traits)
+        if "realised" in trained:  # checkpoints of before have none
+            record["realised"] = trained["realised"]
     elif record["weights"] != weights:
         checkpoint = checkpoints.final_path(folders.checkpoints, run)
         raise records.Conflict(
@@ -174,6 +176,7 @@ def trained_model(
     if content is None and not anew:
         raise records.Conflict(without_weights(run, folders))
     if content is None:
+        teacher, realised = teach(run, dataset, folders, device, provenance, tell, stop), {}
         state = checked(checkpoints.load, resume, run, tell=tell)
         seconds = list(state["provenance"]["epoch_seconds"]) if state else []
         started = time.monotonic()
@@ -189,17 +192,18 @@ def trained_model(
             if finished_epoch:
                 seconds.append(unfinished)
                 started, unfinished = time.monotonic(), 0.0
-            if state["epoch"] < run.recipe.epochs:
+            realised.update(state["realised"])
+            if not state["finished"]:
                 times = {"epoch_seconds": list(seconds), "unfinished_seconds": unfinished}
                 checkpoints.save(resume, run, {**state, "provenance": {**provenance, **times}})
             if finished_epoch:
                 loss = state["history"][-1]
                 tell(Kind.EPOCH, epoch=state["epoch"], loss=loss, seconds=seconds[-1])
 
-        model, history = train(run, dataset, device, state, save, stop)
+        model, history = train(run, dataset, device, state, save, stop, teacher)
         # Another process may have finished the same run meanwhile: its weights stand.
         facts = {**provenance, "epoch_seconds": seconds}
-        mine = checkpoints.finished(model, history, facts)
+        mine = checkpoints.finished(model, history, facts) | {"realised": realised}
         while (content := checked(checkpoints.load, final, run, tell=tell)) is None:
             if checkpoints.create(final, run, mine):
                 content = mine
@@ -208,6 +212,23 @@ def trained_model(
     model = initial_model(run)
     model.load_state_dict(content["model"])
     return model.to(device).eval(), content
+
+
+def teach(run: Run, dataset, folders, device, provenance, tell: Tell, stop: Stop):
+    """Return the trained model that teaches a run, from disk or by training it; None if none does.
+
+    It is the clean run of the same seed, to the bit, and stays for that.
+    """
+    taught_by = teacher_of(run)
+    if taught_by is None:
+        return None
+
+    def quiet(kind: str, **facts) -> None:  # its epochs are not those of the run
+        if kind == Kind.NOTE:
+            tell(kind, **facts)
+
+    teacher, _ = trained_model(taught_by, dataset, folders, device, provenance, quiet, stop)
+    return teacher
 
 
 def extend(

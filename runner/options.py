@@ -138,6 +138,8 @@ def check_method(name: str) -> None:
     """Check that the method of a regime is there and takes the regime's parameters."""
     regime = REGIMES[name]
     known(f"--regimes: the method of {name}", [regime.method], METHODS)
+    if package := METHODS[regime.method].lacks():
+        raise UsageError(f"--regimes: {name} needs a package: pip install {package}")
     try:
         stream = torch.Generator()
         METHODS[regime.method](nn.Linear(1, 1), regime.noise, stream, {}, **regime.parameters)

@@ -28,7 +28,7 @@ from typing import NamedTuple
 from config import Run, digest
 from store import shared
 from store.files import Damaged, Foreign, read_regular, set_aside
-from store.schema import FORMAT, KEYS, OPTIONAL, parse
+from store.schema import FORMAT, KEYS, OPTIONAL, check, parse
 from store.shared import View
 
 
@@ -161,6 +161,7 @@ def _add(path: Path, kind: str, record: Record) -> Record:
             raise Conflict(f"{path}: holds measurements of other weights than this run's")
         return data
 
+    check(record)  # what cannot be read back is not written
     data = dumps(record).encode()
     shared.add(path, parts_folder(path.parent), kind, data, fold, absorb=kind == "add")
     return found

@@ -106,6 +106,14 @@ class Traits(Strict):
     batchnorm: bool
 
 
+class Realised(Strict):
+    """What training came to: its cost in epochs of plain training, and the ‖ε‖/‖w‖ of its
+    perturbations, mean of each epoch."""
+
+    cost: NotNegative
+    sizes: list[NotNegative | None] | UnsetType = UNSET
+
+
 class Record(Strict):
     """A record without its digest; what is not listed here is in none."""
 
@@ -117,6 +125,7 @@ class Record(Strict):
     provenance: Provenance
     measurements: list[Measurements]
     traits: Traits | UnsetType = UNSET
+    realised: Realised | UnsetType = UNSET
     curvature: list[Curvature] | UnsetType = UNSET
 
 

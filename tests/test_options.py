@@ -71,8 +71,8 @@ def test_every_option_arrives():
         "vit mlp --dataset fashion_mnist --regimes noisy --seeds 5 3 --epochs 7 --batch-size 9 "
         "--budget 7 --peak-lr 0.1 --weight-decay 0 --alpha-train 0.7 --train-size 50 "
         "--validation-size 40 --alphas 1 0 1e-3 --draws 2 --test-size 30 --noise-seed 8 "
-        "--precision 0.01 --max-draws 50 --antithetic --find-break --device cpu --workers 1024 --threads 1 "
-        "--shard 2/3 --data-dir folder --checkpoint-dir new/er --results-dir ./new "
+        "--precision 0.01 --max-draws 50 --antithetic --find-break --device cpu --workers 1024 "
+        "--threads 1 --shard 2/3 --data-dir folder --checkpoint-dir new/er --results-dir ./new "
         "--noise gaussian"
     )
     status, message, asked = attempt(line.split())
