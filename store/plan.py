@@ -197,6 +197,7 @@ def _change(results_dir: Path, kind: str, body: dict) -> None:
     path, folder = plan_path(results_dir), parts_folder(results_dir)
     try:
         shared.add(path, folder, kind, json.dumps(body).encode(), fold, absorb=False)
+        shared.clear(folder)
     except BROKEN as error:
         raise damage(path, error) from None
 

@@ -268,6 +268,7 @@ def load_all(folder: Path, skip: Collection[str] = frozenset()) -> tuple[list[Re
         The records, and a message for each `.json` file that is not a good one.
     """
     good, problems = [], []
+    shared.clear(parts_folder(folder))
     shared_now = shared.stems(parts_folder(folder))
     paths = {*folder.glob("*.json"), *(folder / f"{stem}.json" for stem in shared_now)}
     for path in sorted(p for p in paths if p.stem not in skip):

@@ -162,7 +162,8 @@ def parse(path: Path, data: bytes) -> Record:
     try:
         check(body)
     except ValueError as error:
-        raise Damaged(f"{path}: not a record as they are written ({error})") from None
+        reason = " ".join(str(error).split())[:200]
+        raise Damaged(f"{path}: not a record as they are written ({reason})") from None
     if path.name != f"{body['run_id']}.json":
         raise Damaged(f"{path}: not the record that its name says")
     return body
@@ -185,7 +186,7 @@ def check(record: dict) -> None:
     try:
         msgspec.convert(record, Record)
     except msgspec.ValidationError as error:
-        raise ValueError(" ".join(str(error).split())[:200]) from None
+        raise ValueError(error) from None
     who = record["identity"]
     name = f"{who['architecture']}-{who['regime']}-seed{who['seed']}-{digest(who)[:10]}"
     if record["run_id"] != name:

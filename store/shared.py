@@ -135,7 +135,8 @@ def add(path: Path, folder: Path, kind: str, data: bytes, fold: Fold, absorb: bo
     try:
         if absorb:
             remove(folder, [old.name for old in view.parts if old.ended and old.kind == kind])
-        view = bring_in(path, folder, fold)
+        known = None if view.parts else (view.whole, 1, whole)  # with this part alone
+        view = bring_in(path, folder, fold, known)
         if all(other.ended for other in view.parts if other.name != part):
             remove(folder, [other.name for other in view.parts])
         else:
@@ -168,8 +169,11 @@ def announce(path: Path, folder: Path, kind: str, data: bytes) -> str:
                 raise
 
 
-def bring_in(path: Path, folder: Path, fold: Fold) -> View:
-    """Write the union until the file is that; return what was seen then."""
+def bring_in(path: Path, folder: Path, fold: Fold, known: tuple | None) -> View:
+    """Write the union until the file is that; return what was seen then.
+
+    `known` spares the first union: a file's content, the number of parts, and their union.
+    """
     written, seen = None, ()
     while True:
         began = time.time()
@@ -177,7 +181,8 @@ def bring_in(path: Path, folder: Path, fold: Fold) -> View:
         names = [part.name for part in view.parts]
         if written is not None and view.whole == written and names == seen:
             return view
-        whole = fold(view)
+        same = known is not None and (view.whole, len(names)) == known[:2]
+        whole = known[2] if same else fold(view)
         if whole == view.whole:
             return view
         if time.time() - began > PATIENCE:
@@ -190,10 +195,14 @@ def bring_in(path: Path, folder: Path, fold: Fold) -> View:
 
 
 def remove(folder: Path, parts: Iterable[str]) -> None:
-    """Take parts away, and the folder with the last one."""
+    """Take parts away."""
     for name in parts:
         for file in (folder / name, folder / f"{name}{ENDED}"):
             with contextlib.suppress(OSError):  # another process was faster
                 file.unlink()
-    with contextlib.suppress(OSError):  # not empty
+
+
+def clear(folder: Path) -> None:
+    """Take a folder of parts away if it is empty. With each part that would take too long."""
+    with contextlib.suppress(OSError):  # there is none, or it is not empty
         folder.rmdir()
