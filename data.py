@@ -7,6 +7,8 @@ there are fetched once, and what is read is checked by its digest.
     python data.py    # prints the shapes and range of a training and a test batch
 """
 
+from machine.process import steady_output  # first: it checks Python's version
+
 import dataclasses
 import os
 import sys
@@ -193,4 +195,5 @@ def main(data_dir: Path = Path("data")) -> int:
 if __name__ == "__main__":
     import tyro
 
+    steady_output()
     sys.exit(tyro.cli(main))

@@ -5,6 +5,8 @@ write a function from a `Shape` to an `nn.Module` and give it a line in `ARCHITE
 in comments are those of MNIST.
 """
 
+from machine.process import steady_output  # first: it checks Python's version
+
 import math
 from collections import OrderedDict
 from collections.abc import Callable
@@ -158,4 +160,5 @@ def main() -> None:
 if __name__ == "__main__":
     import tyro
 
+    steady_output()
     tyro.cli(main)

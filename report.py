@@ -9,6 +9,8 @@ Exit status: 0 the report is written (also of incomplete results), 1 it cannot b
 input, such as a folder without a plan or records in conflict (nothing was written).
 """
 
+from machine.process import steady_output  # first: it checks Python's version
+
 import json
 import sys
 from dataclasses import dataclass
@@ -134,4 +136,5 @@ def fail(status: int, message: str) -> int:
 
 
 if __name__ == "__main__":
+    steady_output()
     sys.exit(main())

@@ -8,6 +8,8 @@ Exit status: 0 what was asked for is complete, 1 a run failed, 2 wrong input (no
 written), 130 interrupted.
 """
 
+from machine.process import steady_output  # first: it checks Python's version
+
 import functools
 import os
 import shlex
@@ -28,7 +30,7 @@ from runner import claims, listeners, options
 from runner.costs import cost, shards
 from runner.events import Kind
 from runner.execute import work
-from runner.listeners import Lenient, Progress
+from runner.listeners import Progress
 from runner.overview import describe, describe_status, find_behind, number_of, states_of
 from runner.pool import run_jobs
 from runner.signals import SIGNALS, Requeue, how_to_go_on, requeue, watch_signals
@@ -39,7 +41,7 @@ from store.plan import Plan, load_plan, plan_path, save_plan
 
 def main() -> int:
     """Run the program; return its exit status."""
-    sys.stdout, sys.stderr = Lenient(sys.stdout), Lenient(sys.stderr)
+    steady_output()
     watch_signals()
     try:
         return run()

@@ -22,7 +22,7 @@ Work = Callable[..., None]
 GRACE = 30.0  # seconds that a worker has to save when everything is to stop
 PAUSE = 3.0  # seconds before a job that asked to be done later is tried again
 
-OURS = [s for s in (signal.SIGINT, getattr(signal, "SIGUSR2", None)) if s]
+OURS = [getattr(signal, n) for n in ("SIGINT", "SIGHUP", "SIGUSR2") if hasattr(signal, n)]
 """Signals that a terminal or Slurm sends to every process, and that the parent alone handles."""
 
 _stop = threading.Event()  # in a worker: set when it is asked to stop
