@@ -107,6 +107,7 @@ def execute(
         return
     dataset = load_dataset(run, sweep, folders.data)
     model, trained = trained_model(run, dataset, folders, device, provenance, tell, stop)
+    model.register_forward_pre_hook(lambda *_: (stop(), None)[1])  # each pass is a sign of life
     weights = checkpoints.content_digest(model.state_dict())
     measuring = {**provenance, "seconds": 0.0}
     facts = {"training": trained["provenance"], "measuring": measuring}
