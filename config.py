@@ -8,6 +8,7 @@ device and hardware are provenance: they are recorded, and are not part of the i
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import NamedTuple
@@ -245,7 +246,8 @@ class Run:
         """
         try:
             recipe = Recipe(**{**introduced(Recipe), **identity["recipe"]})
-            run = cls(identity["architecture"], identity["regime"], identity["seed"], recipe)
+            own = replace(recipe, alpha_train=asked_strength(identity["regime"], recipe))
+            run = cls(identity["architecture"], identity["regime"], identity["seed"], own)
             same = run.identity == identity
         except (KeyError, TypeError) as error:
             raise ValueError(f"not an identity of this version ({error})") from None
@@ -275,6 +277,19 @@ class Run:
         because `torch.manual_seed` ignores the others on a CPU.
         """
         return int(digest([self.architecture, self.seed, stream])[:8], 16)
+
+
+def asked_strength(regime: str, recipe: Recipe) -> float:
+    """Return the recipe's training strength of which a regime's own, as in identities, is made."""
+    own, noise = recipe.alpha_train, REGIMES[regime].noise
+    near = own / noise if noise else own
+    for towards in (0.0, math.inf):  # a quotient may be rounded by two steps
+        found = near
+        for _ in range(3):
+            if noise and found * noise == own:
+                return found
+            found = math.nextafter(found, towards)
+    return near
 
 
 def introduced(kind: type) -> dict:

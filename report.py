@@ -20,6 +20,7 @@ from typing import Annotated
 import pandas as pd
 import tyro
 
+from machine import words
 from reporting import pages, summary
 from reporting.results import find_missing, read
 from reporting.text import align
@@ -27,6 +28,8 @@ from store.files import Damaged, Foreign, write_whole
 from store.merge import NotResults, merge_results
 from store.plan import as_data
 from store.records import Conflict
+
+RESULTS = Path("results")
 
 
 @dataclass(frozen=True)
@@ -101,16 +104,19 @@ class Options:
 
     folder: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="[DIR]")] = None
     """Folder that holds plan.json and runs/; the same as --results-dir."""
-    results_dir: Path = Path("results")
-    """Folder that holds plan.json and runs/."""
+    results_dir: Path | None = None
+    """Folder that holds plan.json and runs/; None = results."""
     merge: tuple[Path, ...] = ()
     """Other results folders, whose records are taken in first."""
 
 
 def main() -> int:
     """Run the program; return its exit status."""
-    options = tyro.cli(Options)
-    folder, problems = options.folder or options.results_dir, []
+    options = words.read(Options)
+    folder, problems = options.folder or options.results_dir or RESULTS, []
+    if options.results_dir not in (None, folder):
+        other = f"{options.results_dir} and {options.folder}"
+        return fail(2, f"--results-dir: takes one folder, and two are given: {other}")
     try:
         if options.merge:
             problems = merge_results(folder, options.merge)

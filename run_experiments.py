@@ -68,6 +68,8 @@ def run() -> int:
             if plan_path(folders.results).exists():
                 plan = options.as_in(load_plan(folders.results), asked)
             print(describe_status(join_earlier_plan(plan, folders), folders))
+            if not folders.results.is_dir():
+                print(f"nothing was run yet: there is no folder {folders.results}")
             return 0
         target = join_earlier_plan(plan, folders)
         device = choose_device(asked.device)

@@ -11,14 +11,14 @@ import sys
 from pathlib import Path
 
 import torch
-import tyro
 from torch import Tensor, nn
 
 import data
 import models
 from config import DEFAULT_REGIMES, Recipe, Run
 from evaluate import measure, sweep
-from machine import offers
+from machine import offers, words
+from machine.checks import UsageError, check_folder, fail
 from noise import weight_noise
 from store.checkpoints import content_digest
 from train import train
@@ -91,6 +91,7 @@ def main(data_dir: Path = Path("data")) -> None:
     """
     offers.prepare(threads=1)
     try:
+        check_folder("--data-dir", data_dir, read_only=True)
         dataset = data.load("mnist", data_dir)
         images, labels = dataset.test_images, dataset.test_labels
         check_shapes()
@@ -108,11 +109,15 @@ def main(data_dir: Path = Path("data")) -> None:
                 flush=True,
             )
         check_drops(drops["clean"], drops["noisy"])
-    except (Insane, data.DataError) as error:
+    except Insane as error:
         sys.exit(f"Sanity check FAILED: {error}")
+    except UsageError as error:
+        fail(error)
+    except data.DataError as error:
+        fail(UsageError(f"--data-dir: {error}"))
     print("Sanity OK: noisy-trained has smaller or similar drop.")
 
 
 if __name__ == "__main__":
     steady_output()
-    tyro.cli(main)
+    words.run(main)

@@ -9,19 +9,17 @@ going on from it gives the same weights, bit for bit, as never having stopped.
 from machine.process import steady_output  # first: it checks Python's version
 
 import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import tyro
 from torch import Tensor, nn
 
 import data
 import models
 from config import DEFAULT_REGIMES, Recipe, Run
 from data import Dataset, batches
-from machine import offers
+from machine import offers, words
 from machine.checks import UsageError, check_folder, fail
 from methods import METHODS, Method
 from noise import is_clean
@@ -164,16 +162,22 @@ def train_step(method: Method, optimizer: torch.optim.Optimizer, x: Tensor, y: T
 
 
 def main(data_dir: Path = Path("data"), checkpoint_dir: Path = Path("checkpoints")) -> None:
-    """Train an MLP for one epoch in each regime and save the checkpoints: a first try."""
+    """Train an MLP for one epoch in each regime and save the checkpoints: a first try.
+
+    Args:
+        data_dir: folder of the dataset files.
+        checkpoint_dir: folder of the checkpoints.
+    """
     offers.prepare(threads=1)
     device = torch.device("cpu")
     try:
+        check_folder("--data-dir", data_dir, read_only=True)
         check_folder("--checkpoint-dir", checkpoint_dir)
         dataset = data.load("mnist", data_dir)
     except UsageError as error:
         fail(error)
     except data.DataError as error:
-        sys.exit(f"train.py: {error}")
+        fail(UsageError(f"--data-dir: {error}"))
     for regime in DEFAULT_REGIMES:
         run = Run("mlp", regime, seed=0, recipe=Recipe(epochs=1))
         model, history = train(run, dataset, device)
@@ -185,4 +189,4 @@ def main(data_dir: Path = Path("data"), checkpoint_dir: Path = Path("checkpoints
 
 if __name__ == "__main__":
     steady_output()
-    tyro.cli(main)
+    words.run(main)

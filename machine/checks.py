@@ -1,14 +1,19 @@
 """What every script says of wrong input: one line that names the option and what it takes."""
 
+from __future__ import annotations
+
 import difflib
 import errno
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:  # a report reads a command line, too, and needs no torch
+    import torch
 
 NAME_MAX = 255  # bytes of a file's name, on every common file system
 LARGEST = 1e30  # of α and rates: its products stay within float32
@@ -25,7 +30,8 @@ def known(option: str, names: Iterable[str], allowed: Iterable[str]) -> None:
         if name not in allowed:
             near = difflib.get_close_matches(name, allowed, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise UsageError(f"{option}: {shown(name)} is none of {', '.join(allowed)}{hint}")
+            listed = textwrap.shorten(", ".join(allowed), 150, placeholder=" and more")
+            raise UsageError(f"{option}: {shown(name)} is none of {listed}{hint}")
     distinct(option, names)
 
 
@@ -99,6 +105,8 @@ def choose_device(name: str) -> torch.device:
     Raises:
         UsageError: if there is none.
     """
+    import torch
+
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         return torch.device("cuda:0" if count else "cpu")

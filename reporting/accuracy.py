@@ -118,52 +118,54 @@ def draw_line(
 def main_table(means: pd.DataFrame, effects: pd.DataFrame, architecture: str) -> Table:
     """Return absolute accuracy, paired effect, verdict, drop and retention side by side, by α.
 
-    The frames are those of `intervals.mean_accuracy` and `intervals.paired_effects`.
+    The frames are those of `intervals.mean_accuracy` and `intervals.paired_effects`. Columns of the
+    baseline, or of its comparison, stand only where some architecture has them.
     """
+    regimes, baseline = {*means.regime}, intervals.BASELINE
+    has_baseline, has_other = baseline in regimes, bool(regimes - {baseline})
+    has_both = has_baseline and has_other
     means, effects = (
         table[table.architecture == architecture].set_index(["regime", "alpha"])
         for table in (means, effects)
     )
-    baseline = intervals.BASELINE
     others = [r for r in dict.fromkeys(means.index.get_level_values("regime")) if r != baseline]
     body = []
     for alpha in sorted(means.index.unique("alpha")):
         for regime in others or [None]:
-            both = [find(means, (name, alpha)) for name in (baseline, regime)]
+            sides = [baseline] * has_baseline + [regime] * has_other
+            shown = [find(means, (name, alpha)) for name in sides]
             effect = find(effects, (regime, alpha))
             body.append(
                 [
                     f"{alpha:g}",
                     *([regime] if len(others) > 1 else []),
-                    *(with_half(m, "mean") for m in both),
-                    with_half(effect, "effect", 100, "+.2f"),
-                    verdict(effect),
-                    *(number(m.get("drop"), 2, 100) for m in both),
-                    *(number(m.get("retention"), 3) for m in both),
-                    " / ".join(f"{m.get('seeds', 0):.0f}" for m in (*both, effect)),
-                    " / ".join(span(m.get("draws_min"), m.get("draws_max")) for m in both),
+                    *(with_half(m, "mean") for m in shown),
+                    *([with_half(effect, "effect", 100, "+.2f")] if has_both else []),
+                    *([verdict(effect)] if has_both else []),
+                    *(number(m.get("drop"), 2, 100) for m in shown),
+                    *(number(m.get("retention"), 3) for m in shown),
+                    " / ".join(f"{m.get('seeds', 0):.0f}" for m in (*shown, *[effect] * has_both)),
+                    " / ".join(span(m.get("draws_min"), m.get("draws_max")) for m in shown),
                 ]
             )
     other = others[0] if len(others) == 1 else "regime"
+    sides = [baseline] * has_baseline + [other] * has_other
     header = [
         "α",
         *(["Regime"] if len(others) > 1 else []),
-        f"Accuracy, {baseline}",
-        f"Accuracy, {other}",
-        "Effect (points)",
-        "Verdict",
-        f"Drop, {baseline} (points)",
-        f"Drop, {other} (points)",
-        f"Retention, {baseline}",
-        f"Retention, {other}",
+        *(f"Accuracy, {side}" for side in sides),
+        *(["Effect (points)", "Verdict"] if has_both else []),
+        *(f"Drop, {side} (points)" for side in sides),
+        *(f"Retention, {side}" for side in sides),
         "n seeds",
         "n draws",
     ]
-    caption = (
-        f"{architecture}: mean over seeds ± half-width of the 95% t-interval; effect = {other} − "
-        f"{baseline}, paired by seed, simultaneous over the non-zero α; n of {baseline} / {other}"
-        " / pairs"
-    )
+    caption = f"{architecture}: mean over seeds ± half-width of the 95% t-interval"
+    if has_both:
+        caption += (
+            f"; effect = {other} − {baseline}, paired by seed, simultaneous over the non-zero α; "
+            f"n of {baseline} / {other} / pairs"
+        )
     return Table(caption, header, body)
 
 
@@ -244,7 +246,8 @@ def say_factors(effects: pd.DataFrame) -> list[str]:
     noisy = effects[(effects.alpha > 0) & (effects.seeds > 1)]
     cases = noisy[["seeds", "comparisons", "factor"]].drop_duplicates().sort_values("seeds")
     return [
-        f"With {case.seeds} seeds, an interval simultaneous over {case.comparisons} strengths is "
+        f"With {case.seeds} seeds, an interval simultaneous over {case.comparisons} "
+        f"{'strength' if case.comparisons == 1 else 'strengths'} is "
         f"± {case.factor:.1f} standard errors of the mean; one by itself would be "
         f"± {float(intervals.t_factor(case.seeds)):.1f}."
         for case in cases.itertuples()

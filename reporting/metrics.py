@@ -41,7 +41,7 @@ def metrics_table(
         for table in (means, pairs)
     )
     regimes = list(dict.fromkeys(means.index.get_level_values("regime")))
-    others = [r for r in regimes if r != intervals.BASELINE]
+    others = [r for r in regimes if r != intervals.BASELINE in regimes]
     body = []
     for metric, meaning in curves.METRICS.items() if low < high else ():
         log = metric in curves.LOG

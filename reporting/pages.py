@@ -13,7 +13,18 @@ import pandas as pd
 
 from analysis import intervals
 from config import written
-from reporting import accuracy, batchnorm, curvature, draws, families, metrics, plots, summary
+from reporting import (
+    accuracy,
+    batchnorm,
+    curvature,
+    draws,
+    families,
+    metrics,
+    plots,
+    quantised,
+    sizes,
+    summary,
+)
 from reporting.results import Results
 from reporting.section import Chart, Section
 from reporting.text import Table
@@ -27,6 +38,8 @@ SECTIONS = (
     draws.section,
     batchnorm.section,
     families.section,
+    sizes.section,
+    quantised.section,
     curvature.section,
 )
 """What makes each section of the report, in order."""

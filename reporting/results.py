@@ -36,7 +36,7 @@ class Results:
     `curvature.trace`."""
     families: dict[str, pd.DataFrame]
     """The same rows as `rows`, of each further noise family that was measured: its strengths stand
-    in the column alpha."""
+    in the column alpha, its realised RMS(w' − w)/std(W) in the column size."""
     reestimated: dict[str, pd.DataFrame]
     """The same rows, of each family, with BatchNorm statistics taken anew; the others are with
     frozen ones."""
@@ -57,6 +57,11 @@ class Results:
     def images(self) -> str:
         """The images that were measured on, in a word."""
         return "validation" if self.plan.recipe.validation_size else "test"
+
+    def chance_of(self, architecture: str) -> float:
+        """The accuracy of guessing at the task of an architecture's runs."""
+        mine = (r for r in self.records if r["identity"]["architecture"] == architecture)
+        return max((records.traits(record)["chance"] for record in mine), default=0.0)
 
     @functools.cached_property
     def effects(self) -> pd.DataFrame:
@@ -107,10 +112,14 @@ def read(results_dir: Path) -> Results:
     sweep = plan.sweep
 
     def by_family(names: Iterable[str], batchnorm: str = "") -> dict[str, pd.DataFrame]:
-        def rows_of(name: str, record: Record) -> list[list]:
-            return records.rows(record, sweep.settings_of(name, batchnorm))
+        def rows_of(name: str, record: Record) -> Iterable[tuple]:
+            for row in records.rows(record, sweep.settings_of(name, batchnorm)):
+                # the Gaussian one is by definition as large as its α, and says no size
+                usual = row[0] if name == "gaussian" else float("nan")
+                yield (*row, usual)[: len(columns)]
 
-        frames = {n: frame(functools.partial(rows_of, n), records.COLUMNS) for n in names}
+        columns = (*records.COLUMNS, "size")
+        frames = {n: frame(functools.partial(rows_of, n), columns) for n in names}
         return {name: table for name, table in frames.items() if len(table)}
 
     return Results(

@@ -50,10 +50,12 @@ def number(value: float | None, digits: int = 4, scale: float = 1) -> str:
 
 
 def with_half(found: dict, name: str, scale: float = 1, form: str = ".4f") -> str:
-    """Return "mean ± half"; the mean alone where one seed gives no interval."""
+    """Return "mean ± half", without a minus before zero; the mean alone where one seed gives no
+    interval."""
     value = found.get(name)
     if value is None or pd.isna(value):
         return NONE
+    form = form.replace("z", "").replace(".", "z.")
     mean = f"{scale * value:{form}}"
     half = found["half"]
     return mean if pd.isna(half) else f"{mean} ± {scale * half:{form.removeprefix('+')}}"
@@ -79,7 +81,7 @@ def bounds(found: dict, log: bool, signed: bool = False) -> str:
     lowest, highest = 0.0 if log else -math.inf, math.inf
 
     def text(value: float) -> str:
-        return f"{value:+.3g}" if signed else f"{value:.3g}"
+        return f"{value:+z.3g}" if signed else f"{value:z.3g}"
 
     low, high = found["mean_low"], found["mean_high"]
     if low == high:

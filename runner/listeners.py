@@ -14,6 +14,7 @@ from runner.events import Kind
 from runner.overview import number_of
 from store import records
 from store.folders import Folders
+from store.records import Row
 
 TRAINING = 0.6  # share of a run's cost; the rest is measuring
 
@@ -116,11 +117,12 @@ def track(folders: Folders, sweep: Sweep, run: Run, kind: str, facts: dict) -> N
             writer.add_scalar("training loss", facts["loss"], facts["epoch"])
             writer.flush()
         elif kind == Kind.DONE:
-            rows = records.rows(records.load(folders.record(run)), sweep.settings)
-            for alpha in sorted({row[0] for row in rows}):
-                counts = [(row[3], row[4]) for row in rows if row[0] == alpha and row[2] > 0]
-                correct, total = map(sum, zip(*counts, strict=True))
-                writer.add_scalar(f"accuracy/alpha {alpha:g}", correct / total, run.recipe.epochs)
+            found = records.rows(records.load(folders.record(run)), sweep.settings)
+            rows = [row for row in (Row(*values) for values in found) if row.sign > 0]
+            for alpha in sorted({row.alpha for row in rows}):
+                mine = [row for row in rows if row.alpha == alpha]
+                accuracy = sum(row.correct for row in mine) / sum(row.total for row in mine)
+                writer.add_scalar(f"accuracy/alpha {alpha:g}", accuracy, run.recipe.epochs)
             writer.close()
 
 

@@ -8,10 +8,11 @@ from typing import Annotated
 
 import torch
 import tyro
+from torch import nn
 
 import data
 from config import DEFAULT_REGIMES, NOT_NEGATIVE, ONWARD, REGIMES, Recipe, Sweep
-from machine import offers
+from machine import offers, words
 from machine.checks import (
     UsageError,
     check_folder,
@@ -22,6 +23,7 @@ from machine.checks import (
     shown,
     within,
 )
+from methods import METHODS
 from models import ARCHITECTURES, DEFAULT_ARCHITECTURES, SEED, build
 from noises import FAMILIES
 from store.plan import Plan, as_word
@@ -67,8 +69,8 @@ class Options:
 
 
 def read(arguments: list[str] | None = None) -> Options:
-    """Read the command line; wrong words end the program with status 2, as `check` does."""
-    return tyro.cli(Options, args=arguments)
+    """Read the command line; wrong words end the program with status 2: see `words.read`."""
+    return words.read(Options, arguments)
 
 
 def check(options: Options) -> None:
@@ -82,6 +84,8 @@ def check(options: Options) -> None:
     check_bounds(sweep)
     known("ARCH", options.architectures or DEFAULT_ARCHITECTURES, ARCHITECTURES)
     known("--regimes", options.regimes, REGIMES)
+    for name in options.regimes:
+        check_method(name)
     known("--dataset", [recipe.dataset], data.DATASETS)
     check_shape(options.architectures or DEFAULT_ARCHITECTURES, recipe.dataset)
     distinct("--seeds", options.seeds)
@@ -123,6 +127,22 @@ def check_bounds(knobs: Recipe | Sweep) -> None:
             within(option, value, *bounds)
         elif bounds:
             positive(option, value, zero=bounds == NOT_NEGATIVE)
+
+
+def check_method(name: str) -> None:
+    """Check that the method of a regime is there and takes the regime's parameters."""
+    regime = REGIMES[name]
+    known(f"--regimes: the method of {name}", [regime.method], METHODS)
+    try:
+        stream = torch.Generator()
+        METHODS[regime.method](nn.Linear(1, 1), regime.noise, stream, {}, **regime.parameters)
+    except (TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:150]
+        raise UsageError(
+            f"--regimes: {name} takes other parameters for {regime.method!r}: {reason}"
+        ) from None
+    except Exception:  # what else it wants of a model shows on one that is to be trained
+        return
 
 
 def check_shape(architectures: Iterable[str], dataset: str) -> None:
@@ -168,14 +188,16 @@ def read_noise(words: Iterable[str]) -> tuple[str, ...]:
     Raises:
         UsageError: if one is not known, named twice, or has strengths that are not numbers > 0.
     """
-    named = {word: word.partition(":") for word in words}
+    named = [(word, *word.partition(":")) for word in words]
     if named:
-        known("--noise", [name for name, *_ in named.values()], FAMILIES)
+        known("--noise", [name for _, name, *_ in named], FAMILIES)
     found = []
-    for word, (name, colon, listed) in named.items():
+    for word, name, colon, listed in named:
         if name == "gaussian":  # always measured
             if colon:
-                raise UsageError("--noise: the strengths of gaussian are those of --alphas")
+                raise UsageError(
+                    "--noise: takes gaussian alone; its strengths are those of --alphas"
+                )
             continue
         on = not colon or listed.endswith(ONWARD)
         listed = listed.removesuffix(ONWARD).removesuffix(",")

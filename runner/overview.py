@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from analysis.needs import family_sweeps, is_complete
-from config import Run, Sweep
+from config import REGIMES, Run, Sweep
 from noises import FAMILIES
 from runner import claims
 from runner.costs import cost
@@ -75,7 +75,7 @@ def describe(plan: Plan, states: dict[Run, str], folders: Folders) -> str:
         f"{number_of(len(plan.regimes), 'regime')} × {number_of(len(plan.seeds), 'seed')} "
         f"on {r.dataset}",
         f"  train    {number_of(r.epochs, 'epoch')}, batch {r.batch_size}, "
-        f"peak learning rate {r.peak_lr:g}; noisy: α = {r.alpha_train:g}",
+        f"peak learning rate {r.peak_lr:g}{describe_noise(plan)}",
         f"  measure  α = {describe_strengths(s)}; {describe_draws(s)} on "
         f"{s.test_size or 'all'} {where}",
     ]
@@ -94,6 +94,12 @@ def describe(plan: Plan, states: dict[Run, str], folders: Folders) -> str:
     if len(ignored) > 10:
         lines.append(f"  ignored: {len(ignored) - 10} more files")
     return "\n".join(lines)
+
+
+def describe_noise(plan: Plan) -> str:
+    """Return the strength of each regime that trains with noise, in words."""
+    strengths = {name: REGIMES[name].noise * plan.recipe.alpha_train for name in plan.all_regimes}
+    return "".join(f"; {name}: α = {alpha:g}" for name, alpha in strengths.items() if alpha)
 
 
 def number_of(count: int, thing: str) -> str:

@@ -200,15 +200,35 @@ class _Pool:
         return Kind.FAILED if died or self.lost[job] >= TRIES else Kind.LATER
 
     def end(self) -> None:
-        """End all workers, within `GRACE`."""
+        """End all workers, within `GRACE`; a job that fails instead of saving is told."""
         workers = [*self.idle, *self.busy]
-        for worker in workers:
-            worker.process.terminate()  # a busy one saves and ends; an idle one sees its pipe end
-            worker.connection.close()
         deadline = time.monotonic() + GRACE
         for worker in workers:
-            worker.process.join(max(0.0, deadline - time.monotonic()))
-            worker.kill()
+            worker.process.terminate()  # a busy one saves and ends; an idle one sees its pipe end
+        try:
+            self.hear_failures(deadline)
+        finally:
+            for worker in workers:
+                worker.connection.close()
+            for worker in workers:
+                worker.process.join(max(0.0, deadline - time.monotonic()))
+                worker.kill()
+
+    def hear_failures(self, deadline: float) -> None:
+        """Listen to the busy workers until each has answered or is gone; tell of what failed."""
+        talking = {worker.connection: job for worker, job in self.busy.items()}
+        while talking and (heard := wait(list(talking), max(0.0, deadline - time.monotonic()))):
+            for connection in heard:
+                try:
+                    kind, facts = connection.recv()
+                except (EOFError, OSError):
+                    del talking[connection]
+                    continue
+                if kind in (Kind.DONE, Kind.FAILED, Kind.LATER):
+                    job = talking.pop(connection)
+                    if kind == Kind.FAILED:
+                        self.failed[job] = facts["reason"]
+                        self.on_event(job, kind, facts)
 
 
 @contextlib.contextmanager

@@ -181,8 +181,8 @@ def load_plan(results_dir: Path) -> Plan:
         body = json.loads(plan_path(results_dir).read_bytes())
         earlier = tuple(plain(part) for part in body.pop("earlier", ()))
         plan = replace(plain(body), earlier=earlier)
-        if not {regime for part in plan.parts for regime in part.regimes} <= set(REGIMES):
-            raise ValueError(f"regimes are not of {', '.join(REGIMES)}")
+        if unknown := {regime for part in plan.parts for regime in part.regimes} - {*REGIMES}:
+            raise ValueError(f"regime {min(unknown)!r} is not registered here")
         for part in plan.parts:
             _ = part.sweep.families  # ValueError where they are not whole
         settings = {(part.recipe, *part.sweep.settings.items()) for part in plan.parts}

@@ -22,13 +22,28 @@ for each probe, in nats. Which images and which noise seed is said by the settin
 import json
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from config import Run, digest
 from store.files import Damaged, Foreign, write_whole
 
+
+class Row(NamedTuple):
+    """A measurement row, for reading: `Row(*row).correct`."""
+
+    alpha: float
+    draw: int
+    sign: int
+    correct: int
+    total: int
+    loss: float | None
+    size: float | None = None
+    """The realised RMS(w' − w)/std(W), for another family than the Gaussian alone."""
+
+
 FORMAT = 1
-COLUMNS = ("alpha", "draw", "sign", "correct", "total", "loss")
-"""Columns of a measurement row: noise strength α, draw number, sign of the draw, counts, loss."""
+COLUMNS = Row._fields[:6]
+"""Columns of every measurement row: strength α, draw number, sign of the draw, counts, loss."""
 KEYS = ("format", "run_id", "identity", "weights", "history", "provenance", "measurements")
 OPTIONAL = ("traits", "curvature")
 """Keys of a record that it may lack."""

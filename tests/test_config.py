@@ -155,3 +155,13 @@ def test_runs_of_a_plan_keep_pairs_together():
         ("mlp", 1, "clean"),
     ]
     assert len(runs) == 8
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1, 0.3, 0.5, 1.0, 1.7, 3.0])
+def test_an_identity_gives_back_its_run_whatever_the_regimes_strength(monkeypatch, noise):
+    method = "injection" if noise else "plain"
+    monkeypatch.setitem(config.REGIMES, "own", config.Regime(method, noise=noise))
+    for alpha in (0.0, 0.05, 0.1, 0.3, 0.7, 0.9, 1.3, 2.1):
+        run = Run("mlp", "own", 0, Recipe(alpha_train=alpha))
+        again = Run.of(run.identity)
+        assert again.identity == run.identity and again.run_id == run.run_id

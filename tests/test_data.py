@@ -179,7 +179,8 @@ def test_script_says_in_one_line_what_is_wrong(tmp_path):
     (tmp_path / "data").write_text("not a folder")
     command = [sys.executable, ROOT / "data.py"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert (run.returncode, run.stdout, run.stderr) == (1, "", "data: not a folder\n")
+    said = "data.py: --data-dir: takes a folder that can be written; 'data' is not a folder\n"
+    assert (run.returncode, run.stdout, run.stderr) == (2, "", said)
 
 
 # ---- load: files that are there --------------------------------------------------------------

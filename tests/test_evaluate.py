@@ -8,10 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import config
 import data
 import evaluate
 import models
+from config import Recipe, Run
 from noise import noisy_parameters, unit_noise
+from store import checkpoints
 from store.checkpoints import content_digest
 
 POINTS = [(0.0, 0, 1), *((alpha, draw, 1) for draw in range(3) for alpha in (0.1, 0.5, 2.0))]
@@ -100,6 +103,37 @@ def test_both_signs_of_a_draw_are_mirror_images(images, labels):
     assert plus[5] != minus[5]
 
 
+def test_what_is_no_family_or_no_draw_is_refused_in_a_sentence(model, images, labels):
+    def measure(model):
+        raise AssertionError("nothing is measured")
+
+    for draw in (-1, 0.5):
+        with pytest.raises(ValueError, match=f"draw {draw}: draws are numbered 0, 1, 2"):
+            list(evaluate.sweep(model, measure, [(0.1, draw, 1)], 0, 0))
+    with pytest.raises(ValueError, match="'gausian' is no family of noise: gaussian"):
+        list(evaluate.sweep(model, measure, POINTS, 0, 0, family="gausian"))
+
+
+@pytest.mark.parametrize(
+    ("registry", "name", "run"),
+    [
+        (models.ARCHITECTURES, "own", Run("own", "clean", 0)),
+        (config.REGIMES, "own", Run("mlp", "own", 0)),
+        (data.DATASETS, "own", Run("mlp", "clean", 0, Recipe(dataset="own"))),
+    ],
+)
+def test_a_checkpoint_of_what_is_not_registered_is_left_out_in_a_sentence(
+    monkeypatch, tmp_path, capsys, model, registry, name, run
+):
+    monkeypatch.setitem(registry, name, next(iter(registry.values())))
+    path = checkpoints.final_path(tmp_path, run)
+    checkpoints.save(path, run, checkpoints.finished(model, [0.1], {}))
+    monkeypatch.delitem(registry, name)
+    assert not list(evaluate.find_models(tmp_path, [run.architecture]))
+    said = capsys.readouterr().err
+    assert f"left out: {path}: its " in said and "'own' is not registered here\n" in said
+
+
 def test_logits_that_are_not_finite_are_wrong_answers(images, labels):
     class Broken(nn.Module):
         def forward(self, x):
@@ -121,7 +155,8 @@ def test_enormous_noise_leaves_chance(name, mnist):
     assert 0.02 < sum(row[3] / row[4] for row in found) / 4 < 0.25
 
 
-def test_the_command_says_what_to_run_where_there_is_nothing(command):
+def test_the_command_says_what_to_run_where_there_is_nothing(command, tmp_path):
+    (tmp_path / "ckpt").mkdir()
     done = command("evaluate.py")
     assert done.returncode == 0, done.stderr
     assert "python train.py" in done.stdout
@@ -135,6 +170,7 @@ def test_the_command_says_what_to_run_where_there_is_nothing(command):
         (["--draws", "0"], "--draws: takes a whole number"),
         (["--by-layer", "--alpha", "nan"], "--alpha: takes a finite number"),
         (["--alpha", "0.3"], "--alpha: is for --by-layer"),
+        ([], "--checkpoint-dir: takes a folder of checkpoints"),
         (["--checkpoint", "README.md"], "--checkpoint: takes a finished run's file"),
     ],
 )
@@ -157,7 +193,7 @@ def test_training_and_evaluating_from_the_command_line(command, tmp_path, mnist)
         assert "acc@0 0.9" in line
         assert "acc@0.1 0.9" in line
         assert "drop" in line
-    assert "mlp-foreign.pt" in done.stderr
+    assert "mlp-foreign.pt: not a checkpoint of this program\n" in done.stderr
     assert (tmp_path / "ckpt" / "mlp-foreign.pt").read_bytes() == b"not a checkpoint"
 
 

@@ -89,6 +89,12 @@ def test_a_damaged_plan_is_refused_in_one_line(tmp_path, text):
     assert plan_path(tmp_path).read_bytes() == data
 
 
+def test_a_regime_that_is_not_registered_is_named(tmp_path):
+    plan_path(tmp_path).write_text(TEXT.replace('"clean"', '"clear"'))
+    with pytest.raises(Damaged, match="regime 'clear' is not registered here"):
+        load_plan(tmp_path)
+
+
 def test_a_folder_in_the_place_of_a_plan_is_refused(tmp_path):
     plan_path(tmp_path).mkdir()
     with pytest.raises(Damaged, match="Is a directory"):

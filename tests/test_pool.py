@@ -36,6 +36,10 @@ def work(job, tell, fate=None):
             os._exit(0)
         case "slow":
             time.sleep(600)
+        case "late":  # fails when it should save
+            while not pool.stopping():
+                time.sleep(0.01)
+            raise MemoryError("no more")
     tell("fact", value=job * 10)
 
 
@@ -165,6 +169,25 @@ def test_an_exception_here_ends_the_workers(monkeypatch):
         pool.run_jobs(
             range(4), functools.partial(work, fate=dict.fromkeys(range(4), "slow")), 2, stop
         )
+    assert not any(alive(pid) for pid in pids)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_job_that_fails_while_all_are_stopping_is_told(again):
+    pids, failed = [], []
+
+    def stop(job, kind, facts):
+        if kind == "pid":
+            pids.append(facts["pid"])
+            raise KeyboardInterrupt
+        if kind == Kind.FAILED:
+            failed.append((job, facts))
+            if again:
+                raise OSError("a full disk, say")
+
+    with pytest.raises(OSError if again else KeyboardInterrupt):
+        pool.run_jobs([0], functools.partial(work, fate={0: "late"}), 1, stop)
+    assert failed == [(0, {"reason": "MemoryError: no more"})]
     assert not any(alive(pid) for pid in pids)
 
 

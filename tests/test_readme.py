@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -172,6 +173,31 @@ def test_the_code_for_a_model_of_ones_own_runs(tmp_path):
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "['0.weight', '2.weight']\n"
+
+
+@pytest.mark.slow
+def test_the_script_of_ones_own_runs(tmp_path, data_dir, mnist):
+    """As written, but for the place of the repository and the folder of the data."""
+    (part,) = re.findall(r"## Add your own\n(.*?)\n## ", README, re.DOTALL)
+    code = re.search(r"```python\n(.*?)```", part, re.DOTALL)[1]
+    assert code.count("path/to/this/repository") == 1
+    (tmp_path / "mine.py").write_text(code.replace("path/to/this/repository", str(ROOT)))
+    (tmp_path / "data").symlink_to(data_dir)
+    small = "--seeds 0 --epochs 1 --train-size 128 --test-size 100 --alphas 0 0.5 --draws 1"
+    lines = re.search(r"```bash\n(.*?)```", part, re.DOTALL)[1].splitlines()
+    assert len(lines) == 3
+    printed = []
+    for line, more in zip(lines, (f"{small} --device cpu", "", "--draws 1"), strict=True):
+        words = [*shlex.split(line, comments=True), *more.split()]
+        assert words[0] == "python"
+        run = [sys.executable, *words[1:]]
+        done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr
+        printed.append(done.stdout)
+    sweep = pd.read_csv(tmp_path / "results" / "sweep.csv")
+    assert set(sweep.noise) == {"gaussian", "lost"} and set(sweep.regime) == {"clean", "half"}
+    assert set(sweep[sweep.noise == "lost"].alpha_test) == {0, 0.1, 0.3}
+    assert "half" in printed[1] and printed[2].count("acc@0 ") == 2
 
 
 def test_every_module_is_in_the_list():

@@ -18,13 +18,13 @@ import pytest
 
 import report
 from analysis import intervals
-from config import Recipe, Run
+from config import REGIMES, Recipe, Regime, Run
 from fakes import make_plan, make_results, measure, read_json
 from reporting import accuracy, curvature, pages, plots
 from reporting.accuracy import say_alphas
 from reporting.results import find_missing, read
 from reporting.section import Chart, Section
-from reporting.text import Table, bounds
+from reporting.text import NONE, Table, bounds, with_half
 from store import records
 from store.files import Damaged
 from store.merge import NotResults, merge_results
@@ -430,6 +430,43 @@ def test_main_table_agrees_with_the_statistics(made):
 
 
 @pytest.mark.parametrize(
+    ("regimes", "effect", "columns"),
+    [
+        (("clean", "noisy"), "Effect: noisy − clean accuracy", 11),
+        (("clean", "half"), "Effect: half − clean accuracy", 11),
+        (("clean", "noisy", "half"), "Effect: noisy or half − clean accuracy", 12),
+        (("half",), "± is the half-width", 6),
+        (("clean",), "± is the half-width", 6),
+        (("noisy", "half"), "± is the half-width", 7),
+    ],
+)
+def test_the_page_speaks_of_the_regimes_that_there_are(
+    tmp_path, monkeypatch, regimes, effect, columns
+):
+    monkeypatch.setitem(REGIMES, "half", Regime("injection", noise=0.5))
+    make_results(tmp_path, make_plan(("mlp",), regimes, alphas=(0.0, 0.5), draws=2))
+    results = read(tmp_path)
+    sections = pages.make_sections(results, pages.SECTIONS)
+    text = pages.make_pages(results, sections, [])["report.md"].decode()
+    assert f"\n{effect}" in text and ("1 strength is" in text) == text.count("Effect: ")
+    table = sections["accuracy"].by_architecture["mlp"]
+    assert len(table.header) == columns and all(len(row) == columns for row in table.body)
+    assert NONE not in {cell for row in table.body for cell in row}
+    metrics = sections["metrics"].by_architecture["mlp"].header
+    assert ("against clean" in " ".join(metrics)) == ("clean" in regimes and len(regimes) > 1)
+    for regime in regimes:
+        assert any(regime in cell for line in (table.header, *table.body) for cell in line)
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "text"),
+    [(-0.00001, ".4f", "0.0000"), (-0.001, "+.2f", "+0.00"), (-0.006, "+z.2f", "-0.01")],
+)
+def test_nothing_is_minus_zero(value, form, text):
+    assert with_half({"x": value, "half": 0.5}, "x", 1, form).split(" ± ")[0] == text
+
+
+@pytest.mark.parametrize(
     ("row", "log", "signed", "text"),
     [
         ((1.5, 1.5, 1.2, 1.9), True, False, "1.5 [1.2, 1.9] (n = 3)"),
@@ -644,6 +681,15 @@ def test_a_damaged_record_of_ours_is_replaced_and_kept_aside(folder, tmp_path):
     assert mine.with_name(mine.name + ".corrupt").exists()
 
 
+def test_two_folders_are_refused_and_one_may_be_said_twice(folder, tmp_path):
+    before = contents(folder)
+    run = run_report(folder, "--results-dir", tmp_path / "other")
+    assert (run.returncode, run.stdout) == (2, "") and run.stderr.count("\n") == 1
+    assert "--results-dir: takes one folder" in run.stderr
+    assert contents(folder) == before
+    assert run_report(folder, "--results-dir", folder).returncode == 0
+
+
 def test_what_cannot_be_merged_is_refused(folder, tmp_path):
     with pytest.raises(NotResults, match="--merge"):
         merge_results(folder, [tmp_path / "nowhere"])
@@ -655,5 +701,8 @@ def test_what_cannot_be_merged_is_refused(folder, tmp_path):
     with pytest.raises(Damaged):
         merge_results(folder, [tmp_path / "bare"])
     assert contents(folder) == before
-    result = run_report("--results-dir", folder, "--merge", tmp_path / "nowhere")
-    assert result.returncode == 2 and len(result.stderr.splitlines()) == 1
+    for others in ([], [""], [tmp_path / "nowhere"]):
+        result = run_report("--results-dir", folder, "--merge", *others)
+        assert result.returncode == 2 and len(result.stderr.splitlines()) == 1
+        assert "report.py: --merge: " in result.stderr
+    assert contents(folder) == before

@@ -105,6 +105,14 @@ def test_the_status_is_that_of_the_folders_plan_on_any_machine(command, finished
     assert snapshot(finished) == before
 
 
+def test_the_status_of_a_folder_that_is_not_there_says_so(command, tmp_path):
+    done = command("run_experiments.py", "mlp", "--seeds", "0", "--status")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("2 runs: 0 finished, 2 missing\n")
+    assert done.stdout.splitlines()[-1].startswith("nothing was run yet: there is no folder ")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("harm", ["truncated", "swapped"])
 def test_bad_data_files_end_with_status_2_and_write_nothing(harm, command, tmp_path, data_dir):
     names = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"]
