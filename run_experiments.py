@@ -172,7 +172,8 @@ def run_all(
             elif kind == Kind.FAILED:
                 claims.fail(folders.results, run, facts["reason"])
 
-        return run_jobs(todo, do, workers, on_event, functools.partial(offers.prepare, threads))
+        prepare = functools.partial(offers.prepare, threads, here["code"])
+        return run_jobs(todo, do, workers, on_event, prepare)
 
 
 class Tables:

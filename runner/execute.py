@@ -24,6 +24,7 @@ from probes.batchnorm import has_batchnorm, reestimated
 from runner import claims
 from runner.events import Kind
 from runner.pool import Later, stopping
+from runner.segments import go_on, say_change
 from store import checkpoints, records
 from store.files import Damaged, Foreign, set_aside
 from store.folders import Folders
@@ -122,13 +123,17 @@ def execute(
         )
     record = {"traits": traits, **record}  # one of before does not say them
     before = measuring_seconds(record)
+    earlier = record["provenance"].get("measuring") if record["measurements"] else None
+    if changed := say_change(earlier, provenance):
+        tell(Kind.NOTE, text=f"measuring goes on {changed}")
+    parts = go_on(earlier, provenance, sum(len(b["rows"]) for b in record["measurements"]))
     started = saved = time.monotonic()
     steps = extend(record, model, dataset, sweep, run, others)
     for done, (grown, left) in enumerate(steps, start=1):
         now = time.monotonic()
         stopping = stop()
         if stopping or not left or now - saved > SAVE_EVERY:
-            measuring = {**provenance, "seconds": round(before + now - started, 2)}
+            measuring = {**provenance, "seconds": round(before + now - started, 2), **parts}
             facts = {**record["provenance"], "measuring": measuring}
             records.save(record_path, {**grown, "provenance": facts})
             saved = now
@@ -163,11 +168,15 @@ def trained_model(
     if content is None:
         state = checked(checkpoints.load, resume, run, tell=tell)
         seconds = list(state["provenance"]["epoch_seconds"]) if state else []
+        parts: dict = {}
         started = time.monotonic()
         if state:
             started -= state["provenance"]["unfinished_seconds"]
             step = state["training"]["step"]
             tell(Kind.NOTE, text=f"going on after epoch {state['epoch']}, step {step} of the next")
+            if changed := say_change(state["provenance"], provenance):
+                tell(Kind.NOTE, text=f"training goes on {changed}")
+            parts = go_on(state["provenance"], provenance, [state["epoch"], step])
 
         def save(state: dict) -> None:
             nonlocal started
@@ -177,7 +186,7 @@ def trained_model(
                 seconds.append(unfinished)
                 started, unfinished = time.monotonic(), 0.0
             if state["epoch"] < run.recipe.epochs:
-                times = {"epoch_seconds": list(seconds), "unfinished_seconds": unfinished}
+                times = {"epoch_seconds": list(seconds), "unfinished_seconds": unfinished, **parts}
                 checkpoints.save(resume, run, {**state, "provenance": {**provenance, **times}})
             if finished_epoch:
                 loss = state["history"][-1]
@@ -187,7 +196,7 @@ def trained_model(
         # Another process may have finished the same run meanwhile: its weights stand.
         content = checked(checkpoints.load, final, run, tell=tell)
         if content is None:
-            facts = {**provenance, "epoch_seconds": seconds}
+            facts = {**provenance, "epoch_seconds": seconds, **parts}
             content = checkpoints.finished(model, history, facts)
             checkpoints.save(final, run, content)
     resume.unlink(missing_ok=True)
