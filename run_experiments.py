@@ -26,7 +26,7 @@ from analysis.needs import check_families
 from config import Run
 from machine import offers
 from machine.checks import UsageError, choose_device, fail
-from runner import claims, listeners, options
+from runner import claims, listeners, options, verify
 from runner.costs import cost, shards
 from runner.events import Kind
 from runner.execute import work
@@ -71,6 +71,8 @@ def run() -> int:
             if not folders.results.is_dir():
                 print(f"nothing was run yet: there is no folder {folders.results}")
             return 0
+        if asked.verify:
+            return verify_asked(plan, folders, asked)
         target = join_earlier_plan(plan, folders)
         device = choose_device(asked.device)
         data.load(plan.recipe.dataset, folders.data)  # fetched once, before the workers start
@@ -114,6 +116,15 @@ def run() -> int:
             print(f"  {run.run_id}: {reason}", file=sys.stderr)
         print("Nothing finished is lost. " + how_to_go_on(), file=sys.stderr)
     return 0 if written and not failed else 1
+
+
+def verify_asked(plan: Plan, folders: Folders, asked: options.Options) -> int:
+    """Verify finished runs of the folder's plan; return the exit status."""
+    if plan_path(folders.results).exists():
+        plan = options.as_in(load_plan(folders.results), asked)
+    device = choose_device(asked.device)
+    data.load(plan.recipe.dataset, folders.data)
+    return verify.verify(plan, folders, device, asked.threads, asked.workers, asked.verify)
 
 
 def prepare_folders(folders: Folders, plan: Plan) -> None:

@@ -14,4 +14,5 @@ class Kind(StrEnum):
     BEAT = "beat"  # none: the work goes on; the pool alone hears it
     LATER = "later"  # reason: why the run waits, to be tried again
     FAILED = "failed"  # reason: why; it is not tried again
+    VERDICT = "verdict"  # word, text: what verifying a run has found
     DONE = "done"  # none: all that was asked of the run is on disk

@@ -58,6 +58,9 @@ class Options:
     """I/N: do only the I-th of N parts of the plan, balanced by expected cost; for job arrays."""
     status: bool = False
     """Only print what is finished, in progress, failed and missing, and the time left."""
+    verify: int = 0
+    """Only train or measure so many finished runs again, chosen at random, and compare; status 1 if
+    one contradicts its record. Without checkpoints they are trained anew. Nothing is written."""
     tensorboard: bool = False
     """Also write each run's scalars for TensorBoard, under RESULTS_DIR/tensorboard."""
     data_dir: Path = Path("data")
@@ -114,6 +117,7 @@ def check(options: Options) -> None:
     if options.workers is not None:
         within("--workers", options.workers, 1, 1024)
     read_shard(options.shard)
+    within("--verify", options.verify, 0, 1_000_000)
     if not options.status:  # which any machine can tell, from the files alone
         check_machine(options)
 
