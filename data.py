@@ -8,6 +8,8 @@ digest. A folder of images by class is a dataset too: `folder:PATH`.
     python data.py --dataset cifar10    # of another one
 """
 
+from machine.process import steady_output  # first: it checks Python's version
+
 import dataclasses
 import os
 from collections.abc import Iterator
@@ -210,4 +212,5 @@ def main(dataset: str = "mnist", data_dir: Path = Path("data")) -> None:
 if __name__ == "__main__":
     from machine import words
 
+    steady_output()
     words.run(main)

@@ -8,6 +8,8 @@ Within a seed, draw k of a tensor is the same unit noise for both regimes and fo
 random numbers), whatever ran before and in whatever order; see `noise.unit_noise`.
 """
 
+from machine.process import steady_output  # first: it checks Python's version
+
 import functools
 import math
 import sys
@@ -267,4 +269,5 @@ def main(
 
 
 if __name__ == "__main__":
+    steady_output()
     words.run(main)

@@ -5,6 +5,8 @@ write a function from a `Shape` to an `nn.Module` and give it a line in `ARCHITE
 in comments are those of MNIST.
 """
 
+from machine.process import steady_output  # first: it checks Python's version
+
 import itertools
 import math
 from collections import OrderedDict
@@ -216,4 +218,5 @@ def main() -> None:
 if __name__ == "__main__":
     import tyro
 
+    steady_output()
     tyro.cli(main)

@@ -241,9 +241,10 @@ class WeightNoise:
 
         On leaving, also by an exception, and whatever the order in which contexts end, the clean
         tensors are put back: when none is left, the weights are the clean ones, bit for bit
-        (`is_clean`). Buffers, such
-        as running statistics, are the model's own. Run the backward pass inside the context and
-        the optimizer outside. Nested contexts add their noises, each relative to the clean W.
+        (`is_clean`). Buffers, such as running statistics, are the model's own. Run the backward
+        pass inside the context and the optimizer outside. What is read inside, as by
+        `state_dict()`, is memory that the next context writes to: clone what is to be kept. Nested
+        contexts add their noises, each relative to the clean W.
 
         Raises:
             ValueError: α is negative, infinite or NaN; `sign` is not ±1; `unit` has a wrong name or
@@ -434,6 +435,7 @@ class _Context:
         self.values = values
         for name, value in values.items():
             _install(self.parameters[name], value)
+        _note_versions(self.parameters.values())
         torch.clear_autocast_cache()
 
     def check(self) -> None:
@@ -470,6 +472,7 @@ class _Context:
                     if name in self.before or not alone:
                         _install(p, held.clean)
                     del p._held
+            _note_versions(self.parameters.values())
             if self.before:
                 torch.clear_autocast_cache()  # it may hold half-precision copies of those weights
         self.left = True
@@ -482,7 +485,15 @@ def _install(p: nn.Parameter, value: Tensor) -> None:
     if not p._held.clean.is_inference():  # inference tensors have no version, and no graph
         # A graph made with the weights that were here until now must not be differentiated.
         torch.autograd.graph.increment_version(p)
-        p._held.version = p._version
+
+
+def _note_versions(parameters: Iterable[nn.Parameter]) -> None:
+    """Note what the contexts themselves have changed, of all at once: parameters that are views of
+    one flat tensor share one count."""
+    for p in parameters:
+        held = _held(p)
+        if held is not None and not held.clean.is_inference():
+            held.version = p._version
 
 
 def _was_changed(p: nn.Parameter, value: Tensor) -> bool:

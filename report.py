@@ -11,6 +11,8 @@ all that was to be merged agrees, 2 wrong input, such as a folder without a plan
 written).
 """
 
+from machine.process import steady_output  # first: it checks Python's version
+
 import json
 import sys
 from dataclasses import dataclass
@@ -150,4 +152,5 @@ def fail(status: int, message: str) -> int:
 
 
 if __name__ == "__main__":
+    steady_output()
     sys.exit(main())

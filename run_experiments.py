@@ -8,6 +8,8 @@ Exit status: 0 what was asked for is complete, 1 a run failed, 2 wrong input (no
 written), 130 interrupted.
 """
 
+from machine.process import steady_output  # first: it checks Python's version
+
 import functools
 import os
 import shlex
@@ -24,12 +26,12 @@ from analysis.needs import check_families
 from config import Run
 from machine import offers
 from machine.checks import UsageError, choose_device, fail
-from runner import claims, listeners, options
+from runner import claims, listeners, options, verify
 from runner.costs import cost, shards
 from runner.events import Kind
 from runner.execute import without_weights, work
 from runner.forget import forget_asked
-from runner.listeners import Lenient, Progress
+from runner.listeners import Progress
 from runner.overview import describe, describe_status, find_behind, number_of, states_of
 from runner.pool import run_jobs
 from runner.signals import SIGNALS, Requeue, how_to_go_on, requeue, watch_signals
@@ -41,7 +43,7 @@ from store.plan import Plan, ask, load_plan, plan_path
 
 def main() -> int:
     """Run the program; return its exit status."""
-    sys.stdout, sys.stderr = Lenient(sys.stdout), Lenient(sys.stderr)
+    steady_output()
     watch_signals()
     try:
         return run()
@@ -74,6 +76,8 @@ def run() -> int:
             if not folders.results.is_dir():
                 print(f"nothing was run yet: there is no folder {folders.results}")
             return 0
+        if asked.verify:
+            return verify_asked(plan, folders, asked)
         join_earlier_plan(plan, folders)  # which one of another version refuses
         device = choose_device(asked.device)
         data.load(plan.recipe.dataset, folders.data)  # fetched once, before the workers start
@@ -120,6 +124,15 @@ def run() -> int:
             print(f"  {run.run_id}: {reason}", file=sys.stderr)
         print("Nothing finished is lost. " + how_to_go_on(), file=sys.stderr)
     return 0 if written and not failed else 1
+
+
+def verify_asked(plan: Plan, folders: Folders, asked: options.Options) -> int:
+    """Verify finished runs of the folder's plan; return the exit status."""
+    if plan_path(folders.results).exists():
+        plan = options.as_in(load_plan(folders.results), asked)
+    device = choose_device(asked.device)
+    data.load(plan.recipe.dataset, folders.data)
+    return verify.verify(plan, folders, device, asked.threads, asked.workers, asked.verify)
 
 
 def prepare_folders(folders: Folders, plan: Plan) -> None:
@@ -179,7 +192,8 @@ def run_all(
             elif kind == Kind.FAILED:
                 claims.fail(folders.results, run, facts["reason"])
 
-        return run_jobs(todo, do, workers, on_event, functools.partial(offers.prepare, threads))
+        prepare = functools.partial(offers.prepare, threads, here["code"])
+        return run_jobs(todo, do, workers, on_event, prepare)
 
 
 class Tables:

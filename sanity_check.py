@@ -4,6 +4,8 @@ Exit status 1, and a line that says why, when a shape is wrong, α = 0 changes a
 not come back bit for bit, an enormous α leaves more than chance, or noisy training clearly hurts.
 """
 
+from machine.process import steady_output  # first: it checks Python's version
+
 import functools
 import sys
 from pathlib import Path
@@ -117,4 +119,5 @@ def main(data_dir: Path = Path("data")) -> None:
 
 
 if __name__ == "__main__":
+    steady_output()
     words.run(main)

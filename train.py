@@ -6,6 +6,8 @@ start from the same weights and see the same batches. The state after every epoc
 going on from it gives the same weights, bit for bit, as never having stopped.
 """
 
+from machine.process import steady_output  # first: it checks Python's version
+
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -239,4 +241,5 @@ def main(data_dir: Path = Path("data"), checkpoint_dir: Path = Path("checkpoints
 
 
 if __name__ == "__main__":
+    steady_output()
     words.run(main)

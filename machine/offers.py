@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from machine import arithmetic
 from machine.fast_products import choose, products_by_onednn
 
 MEMORY_PER_WORKER = 3 * 2**30  # bytes; a ResNet-18 worker peaks at about 1.5 GiB
@@ -81,8 +82,18 @@ def default_workers(device: torch.device, threads: int, runs: int) -> int:
     return max(1, min(limits))
 
 
-def prepare(threads: int) -> None:
-    """Set this process up for steady, repeatable work: fixed threads, memory kept for reuse."""
+def prepare(threads: int, code: str | None = None) -> None:
+    """Set this process up for steady, repeatable work: fixed threads, memory kept for reuse.
+
+    Args:
+        threads: how many it computes with.
+        code: the digest of the code that it must have imported; None = any.
+
+    Raises:
+        arithmetic.CodeChanged: if it has imported another.
+    """
+    if code is not None:
+        arithmetic.check_code(code)
     torch.set_num_threads(threads)
     torch.backends.cudnn.benchmark = False  # it may choose other algorithms in another run
     torch.backends.cudnn.deterministic = True
@@ -107,14 +118,18 @@ def provenance(device: torch.device, threads: int) -> dict[str, str | int]:
 
     return {
         "commit": commit(),
+        "code": arithmetic.CODE,
         "python": platform.python_version(),
         "torch": str(torch.__version__),  # it is a subclass of str, which loading refuses
         "torchvision": str(torchvision.__version__),
         "numpy": numpy.__version__,
         "system": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
+        "cpu capability": torch.backends.cpu.get_cpu_capability(),
+        "settings": arithmetic.settings(),
         "cores": cores(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        **({"cuda": cuda_versions()} if device.type == "cuda" else {}),
         "threads": threads,
         "float32 products": choose(processor()) if device.type == "cpu" else "torch",
     }
@@ -129,11 +144,30 @@ def processor() -> str:
         return platform.processor() or "unknown"
 
 
-def commit() -> str:
-    """Return the commit of this code, with "-dirty" if it was changed since; "" outside git."""
-    here = Path(__file__).resolve().parent
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
+def cuda_versions() -> str:
+    """Return the versions of CUDA and cuDNN that PyTorch was built with."""
+    return f"{torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
+
+
+def commit(root: Path = arithmetic.ROOT) -> str:
+    """Return the commit of this code, with "-dirty" if it was changed since; "" outside git.
+
+    A copy without a repository of its own, unpacked inside another one, has none: the other's
+    commit says nothing of it.
+    """
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
+        top = git(root, "rev-parse", "--show-toplevel")
+        if not top or not os.path.samefile(top, root):
+            return ""
+        return git(root, "describe", "--always", "--dirty", "--abbrev=12")
     except (OSError, subprocess.TimeoutExpired):
         return ""
+
+
+def git(root: Path, *words: str) -> str:
+    """Return what git says of a folder; "" where it fails."""
+    # In a hook of another repository, variables would point to that one.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    command = ["git", "-C", str(root), *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10, env=environment)
+    return done.stdout.strip()

@@ -4,12 +4,14 @@ What is said is composed here, from tables and figures; how it looks is in `temp
 """
 
 import base64
+import html
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import jinja2
 import pandas as pd
+from markupsafe import Markup
 
 from analysis import intervals
 from config import written
@@ -51,9 +53,24 @@ LATEX = {
     "–": "--",
     "₅₀": r"$_{50}$",
     "²": r"$^2$",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
     **{c: f"\\{c}" for c in "&%#_{}$"},
     **{c: f"${c}$" for c in "<>"},
 }
+MARKDOWN = re.compile(
+    r"""
+    \\(?=[!-/:-@\[-`{-~])  # an escape of its own
+    | [`*|$]  # code, emphasis, cells, mathematics
+    | (?<!\w)_ | _(?!\w)  # emphasis; not inside words
+    | ~(?=~) | (?<=~)~
+    | \](?=[(\[:])  # what would make a link or an image
+    | ^\#  # a heading
+    """,
+    re.VERBOSE,
+)
+"""What means something in Markdown; all else is written as it is."""
+HTML = re.compile(r"<(?=[A-Za-z/!?])|&(?=\#?\w+;)")
 
 
 def make_sections(
@@ -100,19 +117,26 @@ def make_pages(
         "unpaired": intervals.find_unpaired(rows, draws=alike),
         "left_out": results.left_out,
     }
+    return {
+        name: environment_of(name).get_template(f"{name}.j2").render(facts).encode()
+        for name in ("report.html", "report.md", "table.tex")
+    }
+
+
+def environment_of(name: str) -> jinja2.Environment:
+    """Return what renders a page: in HTML and in Markdown, all that a template says of results is
+    escaped, unless it says so; in LaTeX, what it marks."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=jinja2.select_autoescape(["html.j2"]),
+        autoescape=name.endswith((".html", ".md")),
+        finalize=as_markdown if name.endswith(".md") else None,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"latex": latex, "url": as_url}
-    return {
-        name: environment.get_template(f"{name}.j2").render(facts).encode()
-        for name in ("report.html", "report.md", "table.tex")
-    }
+    environment.filters |= {"latex": latex, "md": as_markdown, "url": as_url}
+    return environment
 
 
 def settings_table(plan: Plan) -> Table:
@@ -156,5 +180,24 @@ def as_url(chart: Chart, architecture: str) -> str:
 
 def latex(text: str) -> str:
     """Return text with LaTeX's special characters and our symbols as commands."""
-    text = re.sub(r"(?<!\w)-(?=\d)", "−", text)
-    return "".join(LATEX.get(c, c) for c in text.replace("₅₀", "\0")).replace("\0", LATEX["₅₀"])
+    text = re.sub(r"(?<!\w)-(?=\d)", "−", one_line(text))
+    text = "".join(LATEX.get(c, c) for c in text.replace("₅₀", "\0")).replace("\0", LATEX["₅₀"])
+    # Behind the end of a row, a bracket or star would be an argument of it.
+    return f"{{}}{text}" if text.startswith(("[", "*")) else text
+
+
+def markdown(text: str) -> str:
+    """Return text as Markdown that shows it as it is: no tags, links, emphasis or cells."""
+    text = HTML.sub(lambda found: html.escape(found[0]), one_line(text))
+    return MARKDOWN.sub(lambda found: found[0][:-1] + "\\" + found[0][-1], text)
+
+
+def as_markdown(value) -> Markup:
+    """Return a value as escaped Markdown; what is already, and blank lines, as they are."""
+    text = str(value)
+    return Markup(text if hasattr(value, "__html__") or not text.strip() else markdown(text))
+
+
+def one_line(text: str) -> str:
+    """Return text without line ends and other control characters, which mean something to TeX."""
+    return "".join(c if c.isprintable() else " " for c in str(text))

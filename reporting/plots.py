@@ -32,6 +32,7 @@ STYLE = [
         "legend.fontsize": 8,
         "lines.markersize": 4,
         "savefig.dpi": 150,
+        "text.parse_math": False,  # a name with dollars is a name
         "svg.hashsalt": "weight noise",  # or every file has ids of its own
     },
 ]

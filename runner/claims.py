@@ -3,22 +3,28 @@
 `results/status/<run_id>.json` is there while a worker works on a run, and stays where it failed:
 its parent, which hears of every failure and of killed workers, then writes why. It is a hint and
 never a lock: it spares a second process the same work, and tells `--status` what is going on.
-Results do not depend on it; a file left by a dead process is ignored.
+Results do not depend on it; a file left by a dead process is ignored, and so is one whose beats,
+which are counted in it and come from the work itself, have ended.
 """
 
 import contextlib
+import itertools
 import json
 import os
-import threading
+import stat
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from config import Run
+from runner import pool
 from store.files import write_whole
 
-BEAT = 10.0  # seconds between signs of life
-STALE = 60.0  # seconds without one after which nobody is believed to be at work
+STALE = 60.0  # seconds without a sign of life after which nobody is believed to be at work
+
+_watched: dict[Path, tuple[object, float]] = {}
+"""Of the files of others: what was last seen there, and since when, by the monotonic clock."""
 
 
 class Busy(Exception):
@@ -39,16 +45,56 @@ def machine_id() -> str:
 
 
 def read(file: Path) -> dict | None:
-    """Return a status with `heard` (seconds since the last sign of life) and `alive`, or None."""
+    """Return a status with `heard` (seconds since the last sign of life) and `alive`, or None.
+
+    At one glance, and by this machine's clock: a time that is much in the future is not believed.
+    """
     try:
-        facts = json.loads(file.read_bytes())
-        heard = max(0.0, time.time() - file.stat().st_mtime)
-        alive = facts["state"] not in ("failed", "stopped") and heard < STALE
-        if alive and facts["machine"] == machine_id():
-            alive = is_running(int(facts["pid"]))
-        return {**facts, "heard": heard, "alive": alive}
-    except (OSError, ValueError, TypeError, KeyError):
-        return None  # absent, or not ours: nobody is at work
+        content, written = look(file)
+        facts = understand(content)
+    except OSError:
+        return None
+    if facts is None:  # not ours: nobody is at work
+        return None
+    heard = time.time() - written
+    alive = may_be_at_work(facts) and abs(heard) < STALE
+    return {**facts, "heard": max(0.0, heard), "alive": alive}
+
+
+def look(file: Path) -> tuple[bytes, float]:
+    """Return the content of a regular file and its time; OSError if there is none.
+
+    Nothing is waited for: to open a pipe would wait for somebody who writes to it.
+    """
+    descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    try:
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            raise OSError(f"{file}: not a regular file")
+        with open(descriptor, "rb", closefd=False) as opened:
+            return opened.read(), facts.st_mtime
+    finally:
+        os.close(descriptor)
+
+
+def understand(content: bytes) -> dict | None:
+    """Return the facts of a status file; None if it is not one."""
+    try:
+        facts = json.loads(content)
+        known = all(isinstance(facts[name], str) for name in ("state", "machine"))
+        counts = [facts.get(name, 0) for name in ("epoch", "done", "of")]
+        whole = type(facts["pid"]) is int and all(type(count) is int for count in counts)
+        told = "of" in facts or not {"epoch", "done"} & facts.keys()
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    return facts if known and whole and told else None
+
+
+def may_be_at_work(facts: dict) -> bool:
+    """Return whether the process that wrote a status may be there still."""
+    if facts["state"] in ("failed", "stopped"):
+        return False
+    return facts["machine"] != machine_id() or is_running(facts["pid"])
 
 
 def is_running(pid: int) -> bool:
@@ -91,11 +137,40 @@ def _claim(file: Path) -> bool:
             with open(file, "xb") as new:
                 new.write(content("starting"))
         except FileExistsError:
-            there = read(file)
-            if there is None:  # made this moment and not yet written, or damaged
-                return time.time() - file.stat().st_mtime > BEAT
-            return not there["alive"]
+            return not _is_taken(file)
     return True
+
+
+def _is_taken(file: Path) -> bool:
+    """Return whether a living process has the file.
+
+    Each of its beats changes the file. Whoever watches it sees that, by a clock of his own: neither
+    another machine's clock nor a time in the future makes him wait for longer than `STALE`.
+    """
+    try:
+        content, written = look(file)
+        facts = understand(content)
+    except OSError:  # gone, or a pipe, say
+        content, written, facts = b"", None, None
+    if facts and not may_be_at_work(facts):
+        return False
+    patience = STALE if facts else pool.BEAT  # it may be made this moment and not yet written
+    if written is not None and _now(file.parent) - written > patience:
+        return False
+    before, since = _watched.get(file, (None, 0.0))
+    if before != (content, written):
+        _watched[file] = (content, written), time.monotonic()
+        return True
+    return time.monotonic() - since < patience
+
+
+def _now(folder: Path) -> float:
+    """Return the time by the clock of the folder's machine, which may be a server's."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock") as file:
+            return os.fstat(file.fileno()).st_mtime
+    except OSError:
+        return time.time()
 
 
 @contextlib.contextmanager
@@ -118,21 +193,22 @@ def working(results: Path, run: Run, stopped: type[Exception]) -> Iterator[Calla
     file = path(results, run)
     if not _claim(file):
         raise Busy(f"another process is at work on {run.run_id}")
-    write(file, "starting")
-    finished = threading.Event()
+    beats, now = itertools.count(1), {"state": "starting"}
+
+    def tell(state: str, **facts) -> None:
+        nonlocal now
+        now = {"state": state, **facts}
+        beat()
 
     def beat() -> None:
-        while not finished.wait(BEAT):
-            with contextlib.suppress(OSError):
-                os.utime(file)
+        write(file, beat=next(beats), **now)
 
-    threading.Thread(target=beat, daemon=True).start()
+    beat()
     try:
-        yield lambda state, **facts: write(file, state, **facts)
+        with pool.signs_of_life(beat):
+            yield tell
     except stopped as error:
         write(file, "stopped", reason=str(error))
         raise
     else:
         clear(results, run)
-    finally:
-        finished.set()

@@ -11,6 +11,8 @@ class Kind(StrEnum):
     EPOCH = "epoch"  # epoch: its number, from 1; loss: its mean; seconds: that it took
     SAVED = "saved"  # done, of: how many of the missing measurements are on disk
     POINT = "point"  # done, of: how many of the missing measurements are made
+    BEAT = "beat"  # none: the work goes on; the pool alone hears it
     LATER = "later"  # reason: why the run waits, to be tried again
     FAILED = "failed"  # reason: why; it is not tried again
+    VERDICT = "verdict"  # word, text: what verifying a run has found
     DONE = "done"  # none: all that was asked of the run is on disk

@@ -24,6 +24,7 @@ from probes.batchnorm import has_batchnorm, reestimated
 from runner import claims
 from runner.events import Kind
 from runner.pool import Later, stopping
+from runner.segments import go_on, say_change
 from store import checkpoints, records
 from store.files import Damaged, Foreign, set_aside
 from store.folders import Folders
@@ -116,6 +117,7 @@ def execute(
     dataset = load_dataset(run, sweep, folders.data)
     anew = record is None
     model, trained = trained_model(run, dataset, folders, device, provenance, tell, stop, anew)
+    model.register_forward_pre_hook(lambda *_: (stop(), None)[1])  # each pass is a sign of life
     weights = checkpoints.content_digest(model.state_dict())
     measuring = {**provenance, "seconds": 0.0}
     facts = {"training": trained["provenance"], "measuring": measuring}
@@ -132,13 +134,17 @@ def execute(
         )
     record = {"traits": traits, **record}  # one of before does not say them
     before = measuring_seconds(record)
+    earlier = record["provenance"].get("measuring") if record["measurements"] else None
+    if changed := say_change(earlier, provenance):
+        tell(Kind.NOTE, text=f"measuring goes on {changed}")
+    parts = go_on(earlier, provenance, sum(len(b["rows"]) for b in record["measurements"]))
     started = saved = time.monotonic()
     steps = extend(record, model, dataset, sweep, run, others)
     for done, (grown, left) in enumerate(steps, start=1):
         now = time.monotonic()
         stopping = stop()
         if stopping or not left or now - saved > SAVE_EVERY:
-            measuring = {**provenance, "seconds": round(before + now - started, 2)}
+            measuring = {**provenance, "seconds": round(before + now - started, 2), **parts}
             facts = {**record["provenance"], "measuring": measuring}
             records.save(record_path, {**grown, "provenance": facts})
             saved = now
@@ -179,11 +185,15 @@ def trained_model(
         teacher, realised = teach(run, dataset, folders, device, provenance, tell, stop), {}
         state = checked(checkpoints.load, resume, run, tell=tell)
         seconds = list(state["provenance"]["epoch_seconds"]) if state else []
+        parts: dict = {}
         started = time.monotonic()
         if state:
             started -= state["provenance"]["unfinished_seconds"]
             step = state["training"]["step"]
             tell(Kind.NOTE, text=f"going on after epoch {state['epoch']}, step {step} of the next")
+            if changed := say_change(state["provenance"], provenance):
+                tell(Kind.NOTE, text=f"training goes on {changed}")
+            parts = go_on(state["provenance"], provenance, [state["epoch"], step])
 
         def save(state: dict) -> None:
             nonlocal started
@@ -194,7 +204,7 @@ def trained_model(
                 started, unfinished = time.monotonic(), 0.0
             realised.update(state["realised"])
             if not state["finished"]:
-                times = {"epoch_seconds": list(seconds), "unfinished_seconds": unfinished}
+                times = {"epoch_seconds": list(seconds), "unfinished_seconds": unfinished, **parts}
                 checkpoints.save(resume, run, {**state, "provenance": {**provenance, **times}})
             if finished_epoch:
                 loss = state["history"][-1]
@@ -202,7 +212,7 @@ def trained_model(
 
         model, history = train(run, dataset, device, state, save, stop, teacher)
         # Another process may have finished the same run meanwhile: its weights stand.
-        facts = {**provenance, "epoch_seconds": seconds}
+        facts = {**provenance, "epoch_seconds": seconds, **parts}
         mine = checkpoints.finished(model, history, facts) | {"realised": realised}
         while (content := checked(checkpoints.load, final, run, tell=tell)) is None:
             if checkpoints.create(final, run, mine):

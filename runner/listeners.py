@@ -6,7 +6,6 @@ import math
 import sys
 import time
 from pathlib import Path
-from typing import TextIO
 
 from tqdm import tqdm
 
@@ -16,28 +15,6 @@ from runner.overview import number_of
 from store import records
 from store.folders import Folders
 from store.records import Row
-
-
-class Lenient:
-    """A stream to print to; a full disk or a closed pipe behind it stops no work."""
-
-    def __init__(self, stream: TextIO):
-        self.stream = stream
-
-    def write(self, text: str) -> int:
-        """Write a text if that is possible."""
-        with contextlib.suppress(OSError):
-            self.stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        """Flush what was written if that is possible."""
-        with contextlib.suppress(OSError):
-            self.stream.flush()
-
-    def __getattr__(self, name: str):
-        return getattr(self.stream, name)
-
 
 TRAINING = 0.6  # share of a run's cost; the rest is measuring
 

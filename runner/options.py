@@ -63,6 +63,9 @@ class Options:
     forget: bool = False
     """Only take out of the plan what is named beside it: runs, such as `resnet18 --seeds 7`, or of
     them the measurements, such as `--draws 1000000`. Nothing is trained, and records stay."""
+    verify: int = 0
+    """Only train or measure so many finished runs again, chosen at random, and compare; status 1 if
+    one contradicts its record. Without checkpoints they are trained anew. Nothing is written."""
     tensorboard: bool = False
     """Also write each run's scalars for TensorBoard, under RESULTS_DIR/tensorboard."""
     data_dir: Path = Path("data")
@@ -119,6 +122,7 @@ def check(options: Options) -> None:
     if options.workers is not None:
         within("--workers", options.workers, 1, 1024)
     read_shard(options.shard)
+    within("--verify", options.verify, 0, 1_000_000)
     if not options.status:  # which any machine can tell, from the files alone
         check_machine(options)
 

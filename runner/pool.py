@@ -1,8 +1,9 @@
-"""Jobs side by side in worker processes that may die without taking the others along.
+"""Jobs side by side in worker processes that may die or hang without taking the others along.
 
 (`concurrent.futures` gives up the whole pool when one worker is killed.)
 """
 
+import collections
 import contextlib
 import functools
 import multiprocessing
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 
+from machine import memory
 from runner.events import Kind
 
 Work = Callable[..., None]
@@ -21,16 +23,41 @@ Work = Callable[..., None]
 
 GRACE = 30.0  # seconds that a worker has to save when everything is to stop
 PAUSE = 3.0  # seconds before a job that asked to be done later is tried again
+BEAT = 10.0  # seconds between the signs of life that work gives
+HANGS = 600.0  # seconds without one after which a worker is ended: no step takes as long
+TRIES = 3  # of a job whose workers end or hang, one after the other, without an answer
 
-OURS = [s for s in (signal.SIGINT, getattr(signal, "SIGUSR2", None)) if s]
+OURS = [getattr(signal, n) for n in ("SIGINT", "SIGHUP", "SIGUSR2") if hasattr(signal, n)]
 """Signals that a terminal or Slurm sends to every process, and that the parent alone handles."""
 
 _stop = threading.Event()  # in a worker: set when it is asked to stop
+_signs: list[Callable[[], None]] = []  # in a worker: what passes its signs of life on
+_due = 0.0  # by the monotonic clock, when the next one is
 
 
 def stopping() -> bool:
-    """Tell work, in a worker, whether to save what it has and end."""
+    """Tell work, in a worker, whether to save what it has and end.
+
+    Work asks after each step, and so shows that it does not hang: every `BEAT` seconds that is
+    passed on. No thread does it, which would live on where the work hangs.
+    """
+    global _due
+    now = time.monotonic()
+    if now >= _due:
+        _due = now + BEAT
+        for sign in [*_signs]:
+            sign()
     return _stop.is_set()
+
+
+@contextlib.contextmanager
+def signs_of_life(sign: Callable[[], None]) -> Iterator[None]:
+    """Within this context `sign` is called every `BEAT` seconds, as long as the work goes on."""
+    _signs.append(sign)
+    try:
+        yield
+    finally:
+        _signs.remove(sign)
 
 
 class Later(Exception):
@@ -57,7 +84,9 @@ def run_jobs(
     Returns:
         The failed jobs and why each failed; the others are done.
 
-    No worker outlives this call, whatever ends it; a worker also ends when its parent is gone.
+    No worker outlives this call, whatever ends it; a worker also ends when its parent is gone. One
+    that gives no sign of life for `HANGS` seconds is ended. A job that lost `TRIES` workers in
+    this way, or by their ending in peace without an answer, has failed.
     """
     pool = _Pool(jobs, work, workers, on_event, setup)
     try:
@@ -74,20 +103,33 @@ class _Worker:
 
     def __init__(self, work: Work, setup: Callable[[], None] | None):
         context = multiprocessing.get_context("spawn")
+        self.silent = 0.0  # seconds without a message, while its parent was awake
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, work, setup), daemon=True)
         self.process.start()
         theirs.close()  # so that a dead worker shows as the end of the pipe
 
     def hear(self) -> tuple[str, dict]:
-        """Return the next message (kind, facts), which is of its death when that comes first."""
+        """Return the next message (kind, facts).
+
+        Raises:
+            _Lost: if it has ended instead.
+        """
         try:
             return self.connection.recv()
         except (EOFError, OSError):
-            self.process.join()
-            # It ends in peace only when it alone was asked to: another worker takes over.
-            kind = Kind.FAILED if self.process.exitcode else Kind.LATER
-            return kind, {"reason": _cause_of_death(self.process.exitcode)}
+            self.process.join(GRACE)
+            self.kill()  # it may hang while it ends
+            raise _Lost(_cause_of_death(self.process.exitcode)) from None
+
+    def kill(self) -> None:
+        """End it now, if it has not ended yet."""
+        self.process.kill()
+        self.process.join(GRACE)  # the system may keep one that waits for a disk
+
+
+class _Lost(Exception):
+    """A worker has ended, or was ended, without an answer; the message says why."""
 
 
 class _Pool:
@@ -98,6 +140,7 @@ class _Pool:
         self.busy: dict[_Worker, object] = {}  # each with its job
         self.idle: list[_Worker] = []
         self.failed: dict = {}  # the jobs, each with the reason
+        self.lost = collections.Counter()  # how many workers each job has lost in peace
         self.workers, self.on_event = workers, on_event
         self.hire = functools.partial(_Worker, work, setup)
 
@@ -112,25 +155,49 @@ class _Pool:
             _, job = entry
             self.waiting.remove(entry)
             worker = self.idle.pop()
-            self.busy[worker] = job
+            self.busy[worker], worker.silent = job, 0.0
             self.on_event(job, Kind.STARTED, {})
             with contextlib.suppress(OSError):  # dead already: its pipe's end is heard
                 worker.connection.send(job)
 
     def listen(self) -> None:
         """Wait for workers to say something, or for a job to have waited; take one message each."""
-        heard = wait([worker.connection for worker in self.busy], PAUSE if self.waiting else None)
-        for worker in [worker for worker in self.busy if worker.connection in heard]:
-            job = self.busy[worker]
+        before = time.monotonic()
+        heard = wait([worker.connection for worker in self.busy], PAUSE if self.waiting else BEAT)
+        # This process may have been suspended itself, which is no silence of theirs.
+        awake = min(time.monotonic() - before, 2 * BEAT)
+        for worker in [*self.busy]:
+            said = worker.connection in heard
+            worker.silent = 0.0 if said else worker.silent + awake
+            if said or worker.silent > HANGS:
+                self.take_message(worker, self.busy[worker])
+
+    def take_message(self, worker: "_Worker", job) -> None:
+        """Take what a worker says, or end it if it hangs."""
+        try:
+            if worker.silent:
+                worker.kill()
+                raise _Lost(f"its worker gave no sign of life for {HANGS / 60:g} minutes")
             kind, facts = worker.hear()
-            if kind in (Kind.DONE, Kind.FAILED, Kind.LATER):
-                del self.busy[worker]
-                self.idle.append(worker)
-            if kind == Kind.FAILED:
-                self.failed[job] = facts["reason"]
-            elif kind == Kind.LATER:
-                self.waiting.append((time.monotonic() + PAUSE, job))
-            self.on_event(job, kind, facts)
+        except _Lost as loss:
+            kind, facts = self.count_loss(worker, job), {"reason": str(loss)}
+        if kind == Kind.BEAT:
+            return
+        if kind in (Kind.DONE, Kind.FAILED, Kind.LATER):
+            del self.busy[worker]
+            self.idle.append(worker)
+        if kind == Kind.FAILED:
+            self.failed[job] = facts["reason"]
+        elif kind == Kind.LATER:
+            self.waiting.append((time.monotonic() + PAUSE, job))
+        self.on_event(job, kind, facts)
+
+    def count_loss(self, worker: "_Worker", job) -> str:
+        """Return what becomes of a job whose worker is lost: another takes it over, unless this one
+        died of it, or too many were lost."""
+        self.lost[job] += 1
+        died = not worker.silent and worker.process.exitcode
+        return Kind.FAILED if died or self.lost[job] >= TRIES else Kind.LATER
 
     def end(self) -> None:
         """End all workers, within `GRACE`; a job that fails instead of saving is told."""
@@ -145,8 +212,7 @@ class _Pool:
                 worker.connection.close()
             for worker in workers:
                 worker.process.join(max(0.0, deadline - time.monotonic()))
-                worker.process.kill()
-                worker.process.join()
+                worker.kill()
 
     def hear_failures(self, deadline: float) -> None:
         """Listen to the busy workers until each has answered or is gone; tell of what failed."""
@@ -184,7 +250,7 @@ def _cause_of_death(code: int | None) -> str:
         name = signal.Signals(-code).name
         hint = " (out of memory?)" if name == "SIGKILL" else ""
         return f"its worker was killed by {name}{hint}"
-    return f"its worker ended with status {code}" if code else "its worker was asked to end"
+    return f"its worker ended with status {code}" if code else "its worker ended without an answer"
 
 
 def _serve(connection: Connection, work: Work, setup: Callable[[], None] | None) -> None:
@@ -193,24 +259,29 @@ def _serve(connection: Connection, work: Work, setup: Callable[[], None] | None)
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: _stop.set())
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    if setup is not None:
-        setup()
 
     def tell(kind: str, **facts) -> None:
         with contextlib.suppress(OSError):  # the parent hung up: go on to save
             connection.send((kind, facts))
 
-    with contextlib.suppress(EOFError, OSError):
-        while not stopping():
+    broken = None
+    try:
+        if setup is not None:
+            setup()
+    except Exception as error:  # each job is told why this worker can do none
+        broken = error
+    with contextlib.suppress(EOFError, OSError), signs_of_life(lambda: tell(Kind.BEAT)):
+        while not _stop.is_set():
             job = connection.recv()
             try:
+                if broken:
+                    raise broken
                 work(job, tell)
                 answer = (Kind.DONE, {})
             except Later as error:
                 answer = (Kind.LATER, {"reason": str(error)})
             except Exception as error:  # the job failed; this worker can take the next one
-                reason = " ".join(f"{type(error).__name__}: {error}".split())
-                answer = (Kind.FAILED, {"reason": reason})
+                answer = (Kind.FAILED, {"reason": memory.say(error)})
             connection.send(answer)
 
 

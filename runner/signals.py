@@ -10,7 +10,8 @@ import time
 from runner.pool import GRACE
 
 REQUEUES = getattr(signal, "SIGUSR2", None)  # not on Windows
-SIGNALS = [number for number in (signal.SIGINT, signal.SIGTERM, REQUEUES) if number]
+HANGS_UP = getattr(signal, "SIGHUP", None)  # the terminal or connection is gone; not on Windows
+SIGNALS = [n for n in (signal.SIGINT, signal.SIGTERM, HANGS_UP, REQUEUES) if n]
 
 
 class Requeue(KeyboardInterrupt):
@@ -18,7 +19,7 @@ class Requeue(KeyboardInterrupt):
 
 
 def watch_signals() -> None:
-    """Let SIGTERM end the program as Ctrl-C does, and SIGUSR2 requeue its Slurm job as well."""
+    """Let SIGTERM and SIGHUP end the program as Ctrl-C does, and SIGUSR2 requeue its Slurm job."""
     deaf_until = 0.0
 
     def interrupt(number: int, _) -> None:
@@ -30,7 +31,9 @@ def watch_signals() -> None:
         raise Requeue if in_slurm else KeyboardInterrupt
 
     for number in SIGNALS:
-        if signal.getsignal(number) != signal.SIG_IGN:  # as in the background of a shell
+        if (
+            signal.getsignal(number) != signal.SIG_IGN
+        ):  # as in the background of a shell, or under nohup
             signal.signal(number, interrupt)
 
 

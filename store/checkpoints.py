@@ -21,6 +21,8 @@ import torch
 from torch import nn
 
 from config import Run
+from machine import memory
+from store.archives import check_archive, check_size
 from store.files import Damaged, Foreign, read_regular, write_new, write_whole
 
 FORMAT = 1
@@ -112,20 +114,25 @@ def load(path: Path, run: Run | None = None) -> dict:
         FileNotFoundError: if there is no such file.
         Damaged: if it is truncated or changed, or holds another run than its name says.
         Foreign: if it is a whole file of something else or of another format version, or no file.
+        MemoryError: if there is too little memory; it says nothing of the file.
     """
     data = read_regular(Path(path))
     try:
+        check_archive(data, str(path))
         # weights_only: a pickle that would run code raises an error instead
         body = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        check_size(body, len(data), str(path))
         stored, version = body.pop("digest"), body["format"]
         intact = content_digest(body) == stored
-    except MemoryError:
-        raise
     except Exception as error:  # torch raises many kinds, of damaged and of foreign files
+        if memory.is_lack(error):
+            raise MemoryError(f"too little memory to read {path}") from None
         # torch's reader checks the archive's directory more closely than `zipfile` does
         unreadable = "PytorchStreamReader failed" in str(error) and b"run_id" in data
         if unreadable or broken_archive(data):
             raise Damaged(f"{path}: not a whole checkpoint ({type(error).__name__})") from None
+        if isinstance(error, (Damaged, Foreign)):
+            raise
         raise Foreign(f"{path}: not a checkpoint of this program") from None
     if not intact:
         raise Damaged(f"{path}: does not match its digest")
@@ -148,5 +155,7 @@ def broken_archive(data: bytes) -> bool:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return archive.testzip() is not None
+    except MemoryError:
+        raise
     except Exception:  # zipfile, too, raises many kinds
         return True

@@ -10,6 +10,8 @@ default recipe on the first 50,000 training images, from one seed, and measured 
 the last 10,000.
 """
 
+from machine.process import steady_output  # first: it checks Python's version
+
 import subprocess
 import sys
 from pathlib import Path
@@ -79,4 +81,5 @@ def main(
 
 
 if __name__ == "__main__":
+    steady_output()
     sys.exit(tyro.cli(main))

@@ -1,9 +1,12 @@
 """checkpoints.py: what is loaded is what was saved, or nothing is; and no file runs code."""
 
+import errno
 import io
 import os
 import pickle
 import random
+import subprocess
+import sys
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -14,6 +17,7 @@ import torch
 from torch import nn
 
 from config import Recipe, Run
+from conftest import ROOT
 from damage import flip, rewrite
 from store import checkpoints
 from store.checkpoints import FORMAT, content_digest, final_path, resume_path
@@ -245,6 +249,104 @@ def test_too_little_memory_is_no_damage(path, monkeypatch):
     monkeypatch.setattr(torch, "load", out_of_memory)
     with pytest.raises(MemoryError):
         checkpoints.load(path, RUN)
+
+
+SAID = [
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to ..."),
+    RuntimeError("std::bad_alloc"),
+    OSError(errno.ENOMEM, "Cannot allocate memory"),
+]
+
+
+@pytest.mark.parametrize("error", SAID, ids=str)
+@pytest.mark.parametrize("place", ["torch.load", "store.checkpoints.content_digest"])
+def test_too_little_memory_is_called_so_whatever_pytorch_says(path, monkeypatch, place, error):
+    before = path.read_bytes()
+
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(place, fail)
+    with pytest.raises(MemoryError, match="too little memory to read"):
+        checkpoints.load(path, RUN)
+    assert path.read_bytes() == before
+
+
+def test_too_little_memory_to_look_for_damage_is_no_damage(path, monkeypatch):
+    path.write_bytes(path.read_bytes()[:-30])  # it is damaged indeed, but that cannot be told
+
+    def fail(*args, **kwargs):
+        raise MemoryError
+
+    monkeypatch.setattr(zipfile, "ZipFile", fail)
+    with pytest.raises(MemoryError):
+        checkpoints.load(path, RUN)
+
+
+# ---- Small files that ask for much ---------------------------------------------------------
+
+
+class Zeros:
+    """Makes 6.4 GB when it is unpickled."""
+
+    def __reduce__(self):
+        return bytearray, (6_400_000_000,)
+
+
+def nested() -> list:
+    parts: list = [0]
+    for _ in range(40):
+        parts = [parts, parts]  # of 2 ** 40 items
+    return parts
+
+
+def compressed(content) -> bytes:
+    buffer = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(saved(content))) as old,
+        zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    return buffer.getvalue()
+
+
+def asking() -> dict[str, bytes]:
+    body = {"format": FORMAT, "digest": "", "run_id": RUN.run_id}
+    fill = torch.arange(100_000)  # as a file of 541 kB
+    return {
+        "a tensor that repeats": saved({**body, "w": torch.ones(1).expand(1_600_000_000)}),
+        "bytes": saved({**body, "w": Zeros(), "fill": fill}),
+        "lists in lists": saved({**body, "w": nested()}),
+        "of old": saved({**body, "w": torch.ones(3)}, _use_new_zipfile_serialization=False),
+        "compressed": compressed({**body, "w": torch.zeros(20_000_000)}),
+    }
+
+
+def test_a_small_file_that_asks_for_much_is_refused_at_no_cost(tmp_path):
+    """In a process of its own, which is given 1 GB more than it has."""
+    for name, data in asking().items():
+        (tmp_path / f"{name}.pt").write_bytes(data)
+    code = """
+import resource, sys
+from pathlib import Path
+from store import checkpoints
+from store.files import Foreign
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, resource.RLIM_INFINITY))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for path in sorted(Path(sys.argv[1]).glob("*.pt")):
+    try:
+        checkpoints.load(path)
+    except Foreign as error:
+        print(error)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+    line = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, timeout=120)
+    *refused, grown = done.stdout.splitlines()
+    assert done.returncode == 0 and len(refused) == len(asking()), done.stdout + done.stderr
+    assert int(grown) < 50  # MB
 
 
 # ---- Files of others -------------------------------------------------------------------------

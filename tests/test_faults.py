@@ -202,6 +202,7 @@ def test_kills_within_the_writing_of_each_kind_of_file(moment, home, reference):
 # ---- Told to stop --------------------------------------------------------------------------------
 
 SIGNALS = [(signal.SIGTERM, False), (signal.SIGTERM, True), (signal.SIGINT, True)]
+SIGNALS += [(signal.SIGHUP, False), (signal.SIGHUP, True)]
 SIGNALS += [(signal.SIGUSR2, False), (signal.SIGUSR2, True)]
 
 

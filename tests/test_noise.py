@@ -862,3 +862,40 @@ def test_torchvision_classifier(name, monkeypatch):
     assert {n: (zlib.crc32(p.detach().numpy()), p.data_ptr()) for n, p in own.items()} == before
     del model, noisy, own, p
     gc.collect()
+
+
+# ---- Weights that share memory -------------------------------------------------------------------
+
+
+def of_one_flat_tensor() -> nn.Module:
+    flat = torch.randn(40)
+    model = nn.Sequential(nn.Linear(4, 5, bias=False), nn.Linear(5, 4, bias=False))
+    model[0].weight = nn.Parameter(flat[:20].view(5, 4))
+    model[1].weight = nn.Parameter(flat[20:].view(4, 5))
+    return model
+
+
+def test_weights_that_are_views_of_one_flat_tensor_are_no_false_alarm():
+    model = of_one_flat_tensor()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    for _ in range(2):
+        with weight_noise(model, 0.1):
+            model(torch.rand(2, 4)).sum().backward()
+            with weight_noise(model, 0.1):
+                model(torch.rand(2, 4))
+    assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
+    changed = pytest.raises(RuntimeError, match="changed within weight_noise")
+    with changed, torch.no_grad(), weight_noise(model, 0.1):
+        model[1].weight.add_(1)
+    assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
+
+
+def test_what_is_read_inside_is_overwritten_by_the_next_context_unless_cloned():
+    model = nn.Linear(4, 4)
+    noise = WeightNoise(model)
+    with noise(0.1):
+        alias, kept = model.state_dict()["weight"], model.state_dict()["weight"].clone()
+        assert torch.equal(alias, kept)
+    with noise(0.1):
+        assert torch.equal(alias, model.weight) and not torch.equal(kept, model.weight)
+    assert "clone what is to be kept" in " ".join(WeightNoise.__call__.__doc__.split())

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 
@@ -30,6 +32,8 @@ def work(job, tell, fate=None):
         case "later" if job not in put_off:
             put_off.add(job)
             raise pool.Later("not now")
+        case "quiet":
+            os._exit(0)
         case "slow":
             time.sleep(600)
         case "late":  # fails when it should save
@@ -89,6 +93,62 @@ def test_what_cannot_be_done_now_is_done_after_the_others(monkeypatch):
         (0, {"reason": "not now"})
     ]
     assert [job for job, kind, _ in events if kind == Kind.DONE] == [1, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("fate", "reason"),
+    [("quiet", "ended without an answer"), ("slow", "gave no sign of life for 0.01 minutes")],
+)
+def test_a_job_whose_workers_end_or_hang_is_not_tried_for_ever(fate, reason, monkeypatch):
+    monkeypatch.setattr(pool, "PAUSE", 0.01)
+    monkeypatch.setattr(pool, "TRIES", 2)
+    if fate == "slow":
+        monkeypatch.setattr(pool, "HANGS", 0.6)
+    failed, events = run([0], {0: fate}, workers=1)
+    assert failed == {0: f"its worker {reason}"}
+    assert [kind for _, kind, _ in events if kind != "pid"] == [
+        *(Kind.STARTED, Kind.LATER),
+        *(Kind.STARTED, Kind.FAILED),
+    ]
+
+
+def test_the_silence_of_workers_is_not_that_of_a_parent_which_was_suspended(monkeypatch):
+    clock = SimpleNamespace(seconds=0.0)
+    clock.monotonic = lambda: clock.seconds
+
+    def suspended(connections, timeout):
+        clock.seconds += 1e6
+        return []
+
+    monkeypatch.setattr(pool, "time", clock)
+    monkeypatch.setattr(pool, "wait", suspended)
+    here = pool._Pool([], work, 1, lambda *_: None, None)
+    worker = mock.Mock(connection=None, silent=0.0)
+    here.busy[worker] = 0
+    here.listen()
+    assert worker in here.busy and 0 < worker.silent <= 2 * pool.BEAT
+
+
+def test_signs_of_life_come_from_work_that_asks_whether_to_stop(monkeypatch):
+    heard = []
+    monkeypatch.setattr(pool, "_due", 0.0)
+    with pool.signs_of_life(lambda: heard.append(1)):
+        assert not pool.stopping() and heard == [1]
+        assert not pool.stopping() and heard == [1]  # no more often than every BEAT seconds
+        monkeypatch.setattr(pool, "_due", 0.0)
+        assert not pool.stopping() and heard == [1, 1]
+    monkeypatch.setattr(pool, "_due", 0.0)
+    assert not pool.stopping() and heard == [1, 1]
+
+
+def broken_setup():
+    raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+
+def test_a_setup_that_fails_fails_each_job_and_says_why():
+    failed = pool.run_jobs([0, 1], work, 1, lambda *_: None, broken_setup)
+    assert set(failed) == {0, 1}
+    assert failed[0] == failed[1] and failed[0].startswith("MemoryError: DefaultCPUAllocator")
 
 
 def test_nothing_to_do():

@@ -739,3 +739,44 @@ def test_what_cannot_be_merged_is_refused(folder, tmp_path):
         assert result.returncode == 2 and len(result.stderr.splitlines()) == 1
         assert "report.py: --merge: " in result.stderr
     assert contents(folder) == before
+
+
+# ---- Names that mean something elsewhere ---------------------------------------------------------
+
+HOSTILE = {
+    "<script>alert(1)</script>": ("&lt;script>alert(1)&lt;/script>", r"$<$script$>$alert(1)"),
+    "a^^5cb~c": ("a^^5cb~c", r"a\textasciicircum{}\textasciicircum{}5cb\textasciitilde{}c"),
+    r"$\frac$": (r"\$\frac\$", r"\$\textbackslash{}frac\$"),
+    "[x](javascript:y)": (r"[x\](javascript:y)", "{}[x](javascript:y)"),
+    "a|b": (r"a\|b", "a|b"),
+    "*a* _b_ c_d `e`": (r"\*a\* \_b\_ c_d \`e\`", r"{}*a* \_b\_ c\_d `e`"),
+    "a\n\n# b": ("a  # b", r"a  \# b"),
+    "# a": (r"\# a", r"\# a"),
+    r"\* &lt; &": (r"\\\* &amp;lt; &", r"\textbackslash{}* \&lt; \&"),
+    "0.5 < 0.7 [0.1, 0.2] (n = 3)": ("0.5 < 0.7 [0.1, 0.2] (n = 3)", None),
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_markdown_and_latex_show_text_as_it_is(text):
+    as_markdown, as_latex = HOSTILE[text]
+    assert pages.markdown(text) == as_markdown
+    assert as_latex is None or pages.latex(text).startswith(as_latex)
+
+
+def test_hostile_names_go_into_no_page_as_they_are(tmp_path):
+    names = ("<script>alert(1)</script>", "^^5cinput{x}", r"$\frac$ | **[a](b)**")
+    plan = make_plan(names, **SMALL)
+    make_results(tmp_path, plan, lambda run, point: run.architecture != names[0])
+    results = report.read(tmp_path)
+    record = records.new(plan.runs[0], "weights", [0.1], {"torch": "<script>"})
+    settings = plan.sweep.settings
+    rows = measure(plan.runs[0], plan.sweep.points, settings)
+    results = replace(results, records=[*results.records, records.add(record, settings, rows)])
+    sections = pages.make_sections(results, pages.SECTIONS)
+    found = pages.make_pages(results, sections, ["<script>alert(1)</script>", "a\n# b"])
+    for name, page in found.items():
+        assert b"<script>alert" not in page, name
+    assert b"^^" not in found["table.tex"] and rb"\frac" not in found["table.tex"]
+    assert b"**[a](b)" not in found["report.md"] and b"\n# b" not in found["report.md"]
+    assert all(pages.make_figures(sections).values())  # their titles are no mathematics
