@@ -10,16 +10,16 @@ seeds (geometric for ratios) have t-intervals that hold together at 95%: one fam
 with 2 × the regimes compared, by Bonferroni. Words are read from the intervals; *equivalent* is
 inside ± one point, or 1/1.05 to 1.05.
 
-An α₅₀ that a sweep does not reach is a bound, and so is the ratio (see `curves`): with a noisy curve
-that does not fall halfway there is a lower bound of the tolerance, and no upper one.
+An α₅₀ that a sweep does not reach is a bound, and so is the ratio (see `curves`): where the noisy
+curve does not fall halfway there is a lower bound of the tolerance, and no upper one.
 """
 
 import numpy as np
 import pandas as pd
 
 from analysis import curves
-from analysis.intervals import BASELINE, RUN, draw_means, paired_effects
-from analysis.verdicts import BETTER, LEVEL, MARGIN, UNRESOLVED, WORSE, find_word, t_factor
+from analysis.intervals import BASELINE, RUN, paired_effects
+from analysis.verdicts import LEVEL, UNRESOLVED, find_word, t_factor
 
 COST, TOLERANCE = "cost", "tolerance"
 RATIO = 1.05
@@ -42,126 +42,138 @@ def endpoints(
         effects: `paired_effects` of the rows, where it is at hand.
 
     Returns:
-        Two rows per architecture and regime, in `COLUMNS`: unit ("points" or "ratio"); seeds (that
-        have a value); censored (of them, those that are only bounds); value_low ≤ mean ≤ value_high
-        (equal where nothing is censored); sd (over seeds, in points, or of the logarithm) and
-        within (what their draws alone leave of it); draws (least per seed); comparisons (that share
-        the error); low, high (95% interval, together); verdict; not_reached (the regimes whose α₅₀
-        was not reached in some seed, "" if all were).
+        Two rows per architecture and regime: `KEY`, unit ("points" or "ratio"), seeds (that have a
+        value), censored (of them, those that are only bounds), value_low ≤ mean ≤ value_high
+        (equal where nothing is censored), sd (over seeds, in points, or of the logarithm), within
+        (standard deviation over seeds that their draws alone leave), draws (least per seed),
+        comparisons (that share the error), low, high (95% interval, together), verdict, and
+        not_reached (the regimes whose α₅₀ was not reached in some seed; "" if all were).
     """
     effects = paired_effects(rows, baseline=baseline) if effects is None else effects
     ratios = tolerances(rows, baseline)
-    pairs = ratios.groupby(RUN[:2], observed=True)
     family = 2 * ratios.groupby(RUN[0], observed=True).regime.nunique()
     out = []
-    for (architecture, regime), part in pairs:
-        name, comparisons = (architecture, regime), int(family[architecture])
+    for (architecture, regime), pairs in ratios.groupby(RUN[:2], observed=True):
         own = (effects.architecture == architecture) & (effects.regime == regime)
+        who = {"architecture": architecture, "regime": regime, "comparisons": family[architecture]}
+        sides = {baseline: pairs.above_base.any(), regime: pairs.above.any()}
+        lacking = " and ".join(name for name, above in sides.items() if above)
         start = effects[own & (effects.alpha == 0)]
-        out.append([*name, COST, "points", *cost(start, comparisons), ""])
-        found = tolerance(part, comparisons)
-        high = part.filter(like="above").any()
-        lacking = [r for r, side in ((baseline, "above_base"), (regime, "above")) if high[side]]
-        out.append([*name, TOLERANCE, "ratio", *found, " and ".join(lacking)])
-    table = pd.DataFrame(out, columns=COLUMNS)
-    return table.astype({name: rows[name].dtype for name in KEY[:2]})
+        out.append(who | cost(start))
+        out.append(who | tolerance(pairs, who["comparisons"]) | {"not_reached": lacking})
+    return pd.DataFrame(out, columns=COLUMNS).astype({name: rows[name].dtype for name in KEY[:2]})
 
 
-def cost(start: pd.DataFrame, comparisons: int) -> list:
-    """Return the cost's columns, seeds to verdict, from the effect at α = 0: none or one row."""
+def cost(start: pd.DataFrame) -> dict:
+    """Return the cost from the effect at α = 0, one row of `paired_effects` or none."""
+    named = {"endpoint": COST, "unit": "points", "censored": 0, "not_reached": ""}
     if start.empty:
-        return [0, 0, *[np.nan] * 4, 0, comparisons, np.nan, np.nan, UNRESOLVED]
+        return named | {"seeds": 0, "draws": 0, "verdict": UNRESOLVED}
     row = start.iloc[0]
     mean, sd, low, high = (100 * x for x in (-row.effect, row.sd, -row.high, -row.low))
-    return [row.seeds, 0, mean, mean, sd, np.nan, row.draws, comparisons, low, high, row.verdict]
+    found = {"value_low": mean, "value_high": mean, "sd": sd, "low": low, "high": high}
+    return named | found | {name: row[name] for name in ("seeds", "draws", "verdict")}
 
 
-def tolerance(pairs: pd.DataFrame, comparisons: int) -> list:
-    """Return the tolerance's columns, seeds to verdict, of the pairs of one regime.
+def tolerance(pairs: pd.DataFrame, comparisons: int) -> dict:
+    """Return the tolerance from the rows of `tolerances` of one regime.
 
     Each end of the interval comes from its own bound. Cutting values off at the largest α shrinks
-    their spread, and with it a t-interval: a censored value widens its error as in
+    their spread, and with it a t-interval: with a censored value the interval is one of
     `curves.CENSORED_LEVEL`.
     """
+    named = {"endpoint": TOLERANCE, "unit": "ratio"}
     known = pairs.dropna(subset=["low", "high"]).sort_values("seed")
     n, censored = len(known), int((known.low != known.high).sum())
-    least = max(np.sqrt(known.within.mean()), known.image.max()) if n else np.nan
-    least = np.nan_to_num(least if known.within.notna().any() else known.image.max())
+    if not n:
+        return named | {"seeds": 0, "censored": 0, "draws": 0, "verdict": UNRESOLVED}
     level = curves.CENSORED_LEVEL if censored else LEVEL
+    within = float(np.sqrt(known.within.mean()))
+    least = np.nanmax([0.0, within, known.image.max()])
     with np.errstate(divide="ignore"):
         ends = [np.log(known[side].to_numpy(float)) for side in ("low", "high")]
-    means, limits, spreads = [], [], []
-    for end, sign in zip(ends, (-1, 1), strict=True):
-        mean = float(end.mean()) if n else np.nan
-        finite = n > 1 and np.isfinite(end).all()
-        sd = max(float(end.std(ddof=1)), least) if finite else np.nan
-        half = float(t_factor(n, comparisons, level)) * sd / np.sqrt(max(n, 1))
-        means.append(mean)
-        spreads.append(sd)
-        limits.append(mean + sign * half if finite else sign * np.inf if n > 1 else np.nan)
-    word = find_word(*limits, np.log(RATIO)).item() if n > 1 else UNRESOLVED
-    sd = spreads[0] if np.isfinite(spreads[0]) else spreads[1]
-    within = np.sqrt(known.within.mean()) if known.within.notna().any() else np.nan
-    draws = int(known.draws.min()) if n else 0
-    values = np.exp([*means, *limits])
-    return [n, censored, *values[:2], sd, within, draws, comparisons, *values[2:], word]
+    means, spreads = [float(end.mean()) for end in ends], [spread(end, least) for end in ends]
+    factor = float(t_factor(n, comparisons, level)) / np.sqrt(n)  # NaN for one seed
+    reach = [np.inf if np.isnan(sd) and n > 1 else factor * sd for sd in spreads]
+    low, high = means[0] - reach[0], means[1] + reach[1]
+    values = dict(zip(("value_low", "value_high", "low", "high"), np.exp([*means, low, high])))
+    counts = {"seeds": n, "censored": censored, "draws": int(known.draws.min())}
+    shape = {"sd": np.fmax(*spreads), "within": within}
+    word = find_word(low, high, np.log(RATIO)).item()
+    return named | counts | values | shape | {"verdict": word}
+
+
+def spread(values: np.ndarray, least: float) -> float:
+    """Return the standard deviation of values, at least `least`; NaN where one is infinite."""
+    finite = len(values) > 1 and np.isfinite(values).all()
+    return max(float(values.std(ddof=1)), least) if finite else float("nan")
 
 
 def tolerances(rows: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
     """Return α₅₀(regime) / α₅₀(baseline) of every seed that has both, as bounds.
 
-    Columns: `RUN`, low, high; above, above_base (whether an α₅₀ is above the largest α); within
-    (variance that draws leave of the log ratio: that of the ratios of single draws / their number,
-    NaN where fewer than two are known), draws (common to all α > 0 of the pair) and image (change
-    of the log ratio that one image makes).
+    Columns: `RUN`, low, high; above, above_base (whether an α₅₀ is above the largest α); draws (of
+    the pair), within (variance that they leave of the log ratio, see `left_by_draws`) and image
+    (change of the log ratio that one image makes).
     """
     half = halves(rows)
     on = ["architecture", "seed"]
     base = half[half.regime == baseline].drop(columns="regime")
-    both = half[half.regime != baseline].merge(base, on=on, suffixes=("", "_base"))
+    both = half[half.regime != baseline].merge(base, on=on, suffixes=("_own", "_base"))
     with np.errstate(divide="ignore", invalid="ignore"):
-        both["low"], both["high"] = both.low / both.high_base, both.high / both.low_base
-    both["above"], both["above_base"] = np.isinf(both.high_run), np.isinf(both.high_run_base)
-    both["image"] = np.maximum(both.image, both.image_base)
-    spread = [in_common(a, b) for a, b in zip(both.by_draw, both.by_draw_base, strict=True)]
-    both["within"] = [ratio.var(ddof=1) / len(ratio) if len(ratio) > 1 else np.nan for ratio in spread]
-    both["draws"] = [len(ratio) for ratio in spread]
+        both["low"] = both.low_own / both.high_base
+        both["high"] = both.high_own / both.low_base
+    both["above"], both["above_base"] = np.isinf(both.high_own), np.isinf(both.high_base)
+    both["image"] = np.fmax(both.image_own, both.image_base)
+    pairs = list(zip(both.by_draw_own, both.by_draw_base, strict=True))
+    both["draws"] = [len(own.index.intersection(other.index)) for own, other in pairs]
+    both["within"] = [left_by_draws(*pair) for pair in pairs]
     return both[[*RUN, "low", "high", "above", "above_base", "within", "draws", "image"]]
 
 
-def in_common(one: pd.Series, other: pd.Series) -> np.ndarray:
-    """Return the log ratios of the draws in which both cross."""
-    return (one - other).dropna().to_numpy()
+def left_by_draws(own: pd.Series, base: pd.Series) -> float:
+    """Return the variance that draws leave of a log ratio: of the pairs, or as if independent,
+    whichever is more, / the number of draws; NaN where fewer than two draws cross in both."""
+    both = pd.DataFrame({"own": own, "base": base}).dropna()
+    if len(both) < 2:
+        return float("nan")
+    apart = both.var()
+    return float(max((both.own - both.base).var(), apart.own + apart.base) / len(both))
 
 
 def halves(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return α₅₀ of every run: `RUN`, low, high, high_run (the same), image (change of log α₅₀ that
-    one image makes) and by_draw (a Series: log α₅₀ of each draw that has all α > 0 of the run)."""
+    """Return α₅₀ of every run: `RUN`, low, high, image (change of log α₅₀ that one image makes) and
+    by_draw (a Series: log α₅₀ of each draw that has all α > 0 of the run)."""
     metrics = curves.curve_metrics(rows)
     metrics = metrics[metrics.metric == "alpha_half"].set_index(RUN)
     chance, plus = curves.chance_of(rows), rows[rows.sign > 0]
     plus = plus.assign(accuracy=plus.correct / plus.total)
     out = []
     for run, part in plus.groupby(RUN, observed=True):
-        low, high = metrics.loc[run, ["low", "high"]]
         start = part.accuracy[part.alpha == 0].mean()
         noisy = part[part.alpha > 0].pivot(index="alpha", columns="draw", values="accuracy")
-        noisy, level = noisy.dropna(axis=1), (start + chance[run]) / 2
-        out.append((*run, low, high, high, *of_draws(noisy, level, 1 / part.total.max())))
-    columns = [*RUN, "low", "high", "high_run", "image", "by_draw"]
-    return pd.DataFrame(out, columns=columns).astype({name: rows[name].dtype for name in RUN})
+        level = (start + chance[run]) / 2
+        found = of_draws(noisy.dropna(axis=1), level, 1 / part.total.max())
+        out.append((*run, *metrics.loc[run, ["low", "high"]], *found))
+    table = pd.DataFrame(out, columns=[*RUN, "low", "high", "image", "by_draw"])
+    return table.astype({name: rows[name].dtype for name in RUN})
 
 
-def of_draws(curves_: pd.DataFrame, level: float, image: float) -> tuple[float, pd.Series]:
-    """Return what one image changes in the log α at which the mean of the curves (α × draws)
-    crosses a level, and that log α of each curve; NaN where it is not crossed."""
-    alpha = curves_.index.to_numpy(float)
+def of_draws(accuracy: pd.DataFrame, level: float, image: float) -> tuple[float, pd.Series]:
+    """Return what one image changes in the log α at which the mean curve crosses a level, and that
+    log α of each draw; NaN where it is not crossed.
 
-    def log_crossing(values: np.ndarray, at: float) -> float:
-        low, high = curves.crossing(alpha, values, at)
-        return float(np.log(low)) if low == high else np.nan
+    Args:
+        accuracy: α > 0 × draws.
+        level: the accuracy to fall to.
+        image: one image, as a fraction.
+    """
+    alpha = accuracy.index.to_numpy(float)
 
-    mean = curves_.mean(axis=1).to_numpy()
+    def log_crossing(values: pd.Series, at: float) -> float:
+        low, high = curves.crossing(alpha, values.to_numpy(), at)
+        return float(np.log(low)) if low == high else float("nan")
+
+    mean = accuracy.mean(axis=1)
     width = log_crossing(mean, level - image / 2) - log_crossing(mean, level + image / 2)
-    by_draw = {draw: log_crossing(curves_[draw].to_numpy(), level) for draw in curves_}
-    return width, pd.Series(by_draw, dtype=float)
+    return width, accuracy.apply(log_crossing, at=level).astype(float)

@@ -16,11 +16,13 @@ The standard deviation over seeds is taken as at least what it cannot be less th
   that is not there in up to 27% of experiments whose true spread is below one image; with it, in
   less than 5% (`tests/test_intervals.py` simulates it);
 - the spread of draws within seeds / √draws: seeds that happen to agree, where their draws do not,
-  are luck.
+  are luck. Of a difference it is that of the paired draws, or that of the two runs as if theirs
+  were independent, whichever is more: where draws have two peaks, the few in which one run falls
+  and the other does not may all be missing (`benchmarks/STATISTICS.md` has what this gains).
 
-Intervals over seeds cover what they say for values that are about normal. Seeds that collapse,
-draws with two peaks and skewed ones break that, and a few seeds need not show it: `shape` flags
-what does, and `benchmarks/STATISTICS.md` says how far the numbers can then be trusted.
+Intervals over seeds cover what they say for values that are about normal. Seeds that collapse and
+skewed draws break that, and a few seeds need not show it: `shape` flags what is seen of it, and
+`benchmarks/STATISTICS.md` says how far the numbers can then be trusted.
 """
 
 import numpy as np
@@ -51,8 +53,9 @@ def half_width(values, floor: float = 0.0, level: float = LEVEL) -> float:
 def draw_means(rows: pd.DataFrame) -> pd.DataFrame:
     """Return a row per run and α: accuracy and loss over all images of all its +ε draws.
 
-    Columns: `RUN`, alpha, draws (their number), images (in the test set), accuracy, within (variance
-    that draws leave of it: theirs / their number, NaN for one), loss (NaN if any draw's is), drop = accuracy(0) − accuracy(α), retention = accuracy(α) / accuracy(0); the
+    Columns: `RUN`, alpha, draws (their number), images (in the test set), accuracy, within (the
+    variance that draws leave of it: theirs / their number, NaN for one), loss (NaN if any draw's
+    is), drop = accuracy(0) − accuracy(α), retention = accuracy(α) / accuracy(0); the
     last two are NaN where α = 0 was not measured.
     """
     plus = rows[rows.sign > 0].sort_values([*RUN, "alpha", "draw"])
@@ -153,15 +156,19 @@ def paired(rows: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
 
     The two share initial weights, batch order and, draw by draw, the unit noise. Columns: `RUN`
     (of the other regime), alpha, draws (in common), images, the differences, other − baseline, in
-    accuracy, drop and retention, and within (variance that draws leave of the first, see
-    `draw_means`).
+    accuracy, drop and retention, and within: the variance that draws leave of the first, that of
+    the paired draws or of the two runs as if independent, whichever is more, / their number.
     """
     plus = rows[rows.sign > 0].drop(columns=["loss", "sign"])
     on = ["architecture", "seed", "alpha", "draw"]
     base = plus[plus.regime == baseline].drop(columns="regime")
     both = plus[plus.regime != baseline].merge(base, on=on, suffixes=("", "_base"))
     both = both.sort_values([*RUN, "alpha", "draw"])
-    both["difference"] = both.correct / both.total - both.correct_base / both.total_base
+    both["single"], both["single_base"] = (
+        both.correct / both.total,
+        both.correct_base / both.total_base,
+    )
+    both["difference"] = both.single - both.single_base
     table = both.groupby([*RUN, "alpha"], observed=True).agg(
         draws=("draw", "size"),
         images=("total", "max"),
@@ -170,9 +177,11 @@ def paired(rows: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
         base=("correct_base", "sum"),
         total_base=("total_base", "sum"),
         within=("difference", "var"),
+        apart=("single", "var"),
+        apart_base=("single_base", "var"),
     )
     table = table.reset_index()
-    table["within"] /= table.draws
+    table["within"] = np.maximum(table.within, table.apart + table.apart_base) / table.draws
     table["other"], table["base"] = table.other / table.total, table.base / table.total_base
     start = table[table.alpha == 0][[*RUN, "other", "base"]]
     table = table.merge(start, on=RUN, how="left", suffixes=("", "_start"))

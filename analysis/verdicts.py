@@ -14,8 +14,8 @@ the margin or larger. Two families of words keep it, each by itself:
   a true null would then free error for others. It is read at the level of the last step.
 
 Words and printed intervals agree: the interval of a strength is the one that holds together with
-those of all other strengths above 0 (`TOGETHER`, Bonferroni) where that bears the word out, and else
-that of the step at which the word was found (`STEP`), which is shorter and is marked.
+those of all other strengths above 0 (`TOGETHER`, Bonferroni) where that bears the word out, and
+else that of the step at which the word was found (`STEP`), which is shorter and is marked.
 `benchmarks/STATISTICS.md` says what was tried and simulated.
 """
 
