@@ -124,7 +124,8 @@ def curve_metrics(rows: pd.DataFrame, point: float = POINT) -> pd.DataFrame:
             found["alpha_point"] = one_point(curve, point)
         out += [(*run, name, *found[name]) for name in METRICS]
     table = pd.DataFrame(out, columns=[*RUN, "metric", "low", "high"])
-    return table.astype({name: rows[name].dtype for name in RUN})
+    kinds = {name: rows[name].dtype for name in RUN}
+    return table.astype({**kinds, "low": float, "high": float})
 
 
 def of_curve(curve: pd.DataFrame, chance: float, common: np.ndarray) -> dict[str, Bounds]:

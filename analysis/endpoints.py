@@ -148,32 +148,40 @@ def halves(rows: pd.DataFrame) -> pd.DataFrame:
     metrics = metrics[metrics.metric == "alpha_half"].set_index(RUN)
     chance, plus = curves.chance_of(rows), rows[rows.sign > 0]
     plus = plus.assign(accuracy=plus.correct / plus.total)
+    wide = plus.pivot(index=[*RUN, "alpha"], columns="draw", values="accuracy").reset_index("alpha")
+    images = plus.groupby(RUN, observed=True).total.max()
     out = []
-    for run, part in plus.groupby(RUN, observed=True):
-        start = part.accuracy[part.alpha == 0].mean()
-        noisy = part[part.alpha > 0].pivot(index="alpha", columns="draw", values="accuracy")
-        level = (start + chance[run]) / 2
-        found = of_draws(noisy.dropna(axis=1), level, 1 / part.total.max())
-        out.append((*run, *metrics.loc[run, ["low", "high"]], *found))
+    for run, part in wide.groupby(RUN, observed=True, sort=True):
+        alpha, accuracy = part.alpha.to_numpy(), part.drop(columns="alpha").to_numpy()
+        start = accuracy[alpha == 0]
+        level = (np.nanmean(start) + chance[run]) / 2 if start.size else np.nan
+        found = of_draws(alpha[alpha > 0], accuracy[alpha > 0], level, 1 / images[run])
+        out.append((*run, metrics.low[run], metrics.high[run], *found))
     table = pd.DataFrame(out, columns=[*RUN, "low", "high", "image", "by_draw"])
-    return table.astype({name: rows[name].dtype for name in RUN})
+    return table.astype({**{name: rows[name].dtype for name in RUN}, "low": float, "high": float})
 
 
-def of_draws(accuracy: pd.DataFrame, level: float, image: float) -> tuple[float, pd.Series]:
+def of_draws(
+    alpha: np.ndarray, accuracy: np.ndarray, level: float, image: float
+) -> tuple[float, pd.Series]:
     """Return what one image changes in the log α at which the mean curve crosses a level, and that
-    log α of each draw; NaN where it is not crossed.
+    log α of each draw that has all α; NaN where it is not crossed.
 
     Args:
-        accuracy: α > 0 × draws.
-        level: the accuracy to fall to.
+        alpha: strengths > 0, ascending, (k,).
+        accuracy: by strength and draw, NaN where not measured, (k, draws).
+        level: the accuracy to fall to; NaN if it is not known.
         image: one image, as a fraction.
     """
-    alpha = accuracy.index.to_numpy(float)
+    whole = np.flatnonzero(~np.isnan(accuracy).any(axis=0))
+    if not len(whole) or not len(alpha) or np.isnan(level):
+        return float("nan"), pd.Series(dtype=float)
+    accuracy = accuracy[:, whole]
 
-    def log_crossing(values: pd.Series, at: float) -> float:
-        low, high = curves.crossing(alpha, values.to_numpy(), at)
+    def log_crossing(values: np.ndarray, at: float) -> float:
+        low, high = curves.crossing(alpha, values, at)
         return float(np.log(low)) if low == high else float("nan")
 
     mean = accuracy.mean(axis=1)
     width = log_crossing(mean, level - image / 2) - log_crossing(mean, level + image / 2)
-    return width, accuracy.apply(log_crossing, at=level).astype(float)
+    return width, pd.Series([log_crossing(draw, level) for draw in accuracy.T], whole)

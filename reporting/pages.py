@@ -13,7 +13,17 @@ import pandas as pd
 
 from analysis import intervals
 from config import written
-from reporting import accuracy, curvature, draws, families, metrics, plots, summary
+from reporting import (
+    accuracy,
+    curvature,
+    draws,
+    endpoints,
+    families,
+    flags,
+    metrics,
+    plots,
+    summary,
+)
 from reporting.results import Results
 from reporting.section import Chart, Section
 from reporting.text import Table
@@ -22,9 +32,11 @@ from store.plan import AXES, Plan
 TEMPLATES = Path(__file__).parent / "templates"
 SECTIONS = (
     summary.section,
+    endpoints.section,
     accuracy.section,
     metrics.section,
     draws.section,
+    flags.section,
     families.section,
     curvature.section,
 )
@@ -37,6 +49,8 @@ LATEX = {
     "–": "--",
     "₅₀": r"$_{50}$",
     "²": r"$^2$",
+    "†": r"$\dagger$",
+    "×": r"$\times$",
     **{c: f"\\{c}" for c in "&%#_{}$"},
     **{c: f"${c}$" for c in "<>"},
 }

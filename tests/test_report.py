@@ -18,13 +18,14 @@ import pytest
 
 import report
 from analysis import intervals
+from analysis.verdicts import RESOLVED, t_factor
 from config import Recipe, Run
 from fakes import make_plan, make_results, measure, read_json
 from reporting import accuracy, curvature, pages, plots
-from reporting.accuracy import say_alphas
 from reporting.results import find_missing, read
 from reporting.section import Chart, Section
 from reporting.text import Table, bounds
+from reporting.words import say_alphas
 from store import records
 from store.files import Damaged
 from store.merge import NotResults, merge_results
@@ -32,7 +33,7 @@ from store.plan import load_plan, save_plan
 
 ROOT = Path(__file__).parent.parent
 WRITTEN = {
-    *("summary.csv", "sweep.csv", "results.json", "effects.csv", "curves.csv"),
+    *("summary.csv", "sweep.csv", "results.json", "endpoints.csv", "effects.csv", "curves.csv"),
     *(f"{name}.{kind}" for name in ("robustness", "effects", "draws") for kind in ("pdf", "png")),
     *("report.html", "report.md", "table.tex"),
 }
@@ -48,7 +49,8 @@ def folder(tmp_path) -> Path:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     """The same folder with everything rebuilt once, for tests that only look."""
-    folder = make_results(tmp_path_factory.mktemp("made") / "results", make_plan(**SMALL))
+    folder = tmp_path_factory.mktemp("made") / "results"
+    make_results(folder, make_plan(**SMALL), gain=3.0)
     report.rebuild(folder)
     return folder
 
@@ -135,13 +137,17 @@ def test_printed_summary_is_the_documented_one(folder):
     assert lines[1].split()[:3] == ["mlp", "clean", "0"]
     printed = [float(cell) for cell in lines[1].split()[3:]]
     assert printed == [round(float(first[k]), 4) for k in ("acc_0", "acc_0.1", "drop_0.1")]
-    means = lines[lines.index("Mean drop at α = 0.1") + 2 :]
+    start = lines.index("Mean drop at α = 0.1") + 2
+    means = lines[start : lines.index("", start)]
     assert [line.split()[:2] for line in means] == [
         [name, regime] for name in ("mlp", "cnn") for regime in ("clean", "noisy")
     ]
     drops = pd.read_csv(folder / "summary.csv").groupby(["architecture", "regime"])["drop_0.1"]
     assert float(means[1].split()[2]) == round(drops.mean()["mlp", "noisy"], 4)
     assert means[1].split()[3] == "3"
+    number = r"-?\d+\.\d\d"
+    for line, name in zip(lines[-2:], ("mlp", "cnn"), strict=True):  # the answer comes last
+        assert re.match(rf"{name} noisy: cost {number} ± {number} points \(\w+\), tolerance ", line)
 
 
 def test_sign_column_appears_only_with_antithetic_draws(tmp_path):
@@ -370,7 +376,9 @@ def test_page_gives_verdicts_with_n_and_provenance(made):
     at = ", ".join(f"{a:g}" for a in best.alpha)
     assert f"accuracy is better at α = {at} (most at" in words
     assert "n = 3 paired seeds, 2 draws each" in words
-    factor = float(intervals.t_factor(3, 3))
+    together = effects[effects.kind == "together"]
+    factor = together.factor.iloc[0]
+    assert factor in (pytest.approx(float(t_factor(3, c))) for c in (3, 6))
     assert f"simultaneous over 3 strengths is ± {factor:.1f} standard errors" in words
     assert "2-core CPU" in words and "peak_lr" in words and "Nothing: every run" in words
 
@@ -393,9 +401,9 @@ def test_neighbouring_strengths_are_said_as_a_range(some, words):
 def test_verdict_of_an_architecture_without_pairs_is_not_made_up(tmp_path):
     make_results(tmp_path, make_plan(**SMALL), PARTIAL["one regime"])
     report.rebuild(tmp_path)
-    text = (tmp_path / "report.md").read_text()
-    assert text.count("No paired runs yet.") == 2
-    assert not any(word in text for word in ("better", "worse", "unresolved ("))
+    text = (tmp_path / "report.md").read_text().split("Effect:")[0]
+    assert text.count("o paired runs yet.") == 2 * 2
+    assert not any(word in text for word in ("better", "worse", "unresolved"))
 
 
 def test_markdown_and_latex_hold_the_main_table(made):
@@ -534,7 +542,7 @@ def test_resolved_effects_are_filled(made):
     for container in axes.containers:
         line = container.lines[0]
         fills.setdefault(line.get_markerfacecolor() != "white", []).extend(line.get_ydata())
-    for resolved, part in effects.groupby(effects.verdict != intervals.UNRESOLVED):
+    for resolved, part in effects.groupby(effects.verdict.isin(RESOLVED)):
         np.testing.assert_allclose(sorted(fills[resolved]), sorted(100 * part.effect))
 
 
