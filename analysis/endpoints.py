@@ -132,13 +132,10 @@ def tolerances(rows: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
 
 
 def left_by_draws(own: pd.Series, base: pd.Series) -> float:
-    """Return the variance that draws leave of a log ratio: of the pairs, or as if independent,
-    whichever is more, / the number of draws; NaN where fewer than two draws cross in both."""
-    both = pd.DataFrame({"own": own, "base": base}).dropna()
-    if len(both) < 2:
-        return float("nan")
-    apart = both.var()
-    return float(max((both.own - both.base).var(), apart.own + apart.base) / len(both))
+    """Return the variance that draws leave of a log ratio: that of the ratios of single draws /
+    their number; NaN where fewer than two draws cross in both."""
+    ratios = (own - base).dropna()
+    return float(ratios.var() / len(ratios)) if len(ratios) > 1 else float("nan")
 
 
 def halves(rows: pd.DataFrame) -> pd.DataFrame:
