@@ -51,7 +51,7 @@ def sign_flips(means: np.ndarray, least: np.ndarray, most: int = 128) -> np.ndar
     signs = np.array([(1, *rest) for rest in itertools.product((1, -1), repeat=n - 1)])
     if len(signs) > most:  # the unflipped one, and a random choice of the others
         signs = signs[np.append(0, rng.choice(np.arange(1, len(signs)), most - 1, replace=False))]
-    for i, (own, floor) in enumerate(zip(means, least, strict=True)):
+    for i, (own, floor) in enumerate(zip(means, np.broadcast_to(least, out.shape), strict=True)):
         flipped = signs[:, :, None] * own  # (flips, seeds, strengths)
         t = statistics(flipped, floor)
         left = list(np.argsort(-t[0]))
