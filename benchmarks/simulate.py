@@ -33,7 +33,8 @@ def judge(data: Data) -> dict[str, float]:
 
     pointwise: coverage at its worst strength of t-intervals by themselves; together: of all that
     are printed above 0; wrong: experiments with a *better* or *worse* that is not so; same: with
-    an *equivalent* that is not; any: with either; resolved: part of the strengths above 0 that are; bonferroni: the same without steps.
+    an *equivalent* that is not; any: with either; resolved: part of the strengths above 0 that are;
+    bonferroni: the same without steps.
     """
     alphas, accuracy, truth = data
     table = intervals.paired_effects(make_rows(alphas, accuracy))
@@ -78,7 +79,7 @@ def judge_endpoints(data: Data, tolerance: float) -> dict[str, float]:
 
 
 def flagged(data: Data, most: int = 200) -> float:
-    """Return the part of the experiments, the first `most` of them, in which a strength is flagged."""
+    """Return the part of experiments, the first `most`, in which something is flagged."""
     accuracy = data[1][:most]
     flags = shape.find_flags(make_rows(data[0], accuracy))
     return flags.architecture.nunique() / len(accuracy)
