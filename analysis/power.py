@@ -37,7 +37,7 @@ def power(n, sd, comparisons, effect: float) -> np.ndarray:
     arguments broadcast. A spread of zero resolves everything.
     """
     n, sd, comparisons = np.broadcast_arrays(*(np.asarray(x, float) for x in (n, sd, comparisons)))
-    limit, shift = t_factor(n, comparisons), effect / np.maximum(sd, 1e-300) * np.sqrt(n)
+    limit, shift = t_factor(n, comparisons), effect / np.maximum(sd, 1e-100) * np.sqrt(n)
     near = stats.nct.sf(limit, n - 1, np.minimum(shift, LARGE))
     far = stats.chi2.cdf((n - 1) * (shift / limit) ** 2, n - 1)  # only the estimated sd varies
     found = np.where(shift > LARGE, far, near)

@@ -110,8 +110,6 @@ def test_every_unresolved_comparison_is_named_with_its_unit():
     above = effects[(effects.alpha > 0) & (effects.verdict == UNRESOLVED)]
     assert (table.what.str.startswith("α = ")).sum() == len(above) > 0
     first = above.iloc[0]
-    mine = table[
-        (table.architecture == first.architecture) & (table.what == f"α = {first.alpha:g}")
-    ]
-    assert mine.sd.iloc[0] == pytest.approx(100 * first.sd)
+    mine = table[table.architecture == first.architecture].set_index("what")
+    assert mine.sd[f"α = {first.alpha:g}"] == pytest.approx(100 * first.sd)
     assert set(table.unit) <= {"points", "ratio"} and (table.within <= table.sd + 1e-12).all()
