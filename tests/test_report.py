@@ -19,7 +19,7 @@ import pytest
 import report
 from analysis import intervals
 from analysis.verdicts import RESOLVED, t_factor
-from config import Recipe, Run
+from config import REGIMES, Recipe, Regime, Run
 from fakes import make_plan, make_results, measure, read_json
 from reporting import accuracy, curvature, pages, plots
 from reporting.results import find_missing, read
@@ -381,6 +381,56 @@ def test_page_gives_verdicts_with_n_and_provenance(made):
     assert factor in (pytest.approx(float(t_factor(3, c))) for c in (3, 6))
     assert f"simultaneous over 3 strengths is ± {factor:.1f} standard errors" in words
     assert "2-core CPU" in words and "peak_lr" in words and "Nothing: every run" in words
+
+
+def test_strengths_of_one_run_alone_stand_in_curves_and_not_in_tables(folder):
+    report.rebuild(folder)
+    before = (folder / "effects.csv").read_bytes()
+    plan = load_plan(folder)
+    path = folder / "runs" / f"{plan.runs[0].run_id}.json"
+    more = measure(plan.runs[0], [(1.7, 0, 1), (1.7, 1, 1)], plan.sweep.settings)
+    records.save(path, records.add(records.load(path), plan.sweep.settings, more))
+    report.rebuild(folder)
+    assert (folder / "effects.csv").read_bytes() == before
+    text = (folder / "report.md").read_text()
+    assert "not in tables and verdicts: mlp 1.7." in text and "\n| 1.7 |" not in text
+    assert ",1.7," in (folder / "sweep.csv").read_text()
+
+
+def test_what_is_not_normal_is_flagged_and_marked(tmp_path):
+    def keep(run, point):
+        return True
+
+    folder = make_results(tmp_path, make_plan(("mlp",), seeds=(0, 1, 2, 3, 4), **SMALL), keep)
+    assert "To be read with care" not in rebuilt(folder)
+    plan = load_plan(folder)
+    for run in plan.runs[:1]:  # one seed at chance
+        path = folder / "runs" / f"{run.run_id}.json"
+        record = records.load(path)
+        for row in record["measurements"][0]["rows"]:
+            row[3] = 1000
+        path.unlink()
+        records.save(path, record)
+    text = rebuilt(folder)
+    assert "To be read with care" in text and "a collapsed seed | training |" in text
+    assert text.count("†") > 4 and "5 seeds without one leave a probability of up to 45%" in text
+    assert "†" in (folder / "report.html").read_text()
+    assert set(pd.read_csv(folder / "effects.csv").flags.notna()) == {True}
+
+
+def rebuilt(folder: Path) -> str:
+    """Return the Markdown report of a folder, made anew."""
+    report.rebuild(folder)
+    return (folder / "report.md").read_text()
+
+
+def test_a_regime_more_shares_the_error(tmp_path, monkeypatch):
+    monkeypatch.setitem(REGIMES, "half", Regime("injection", noise=0.5))
+    regimes = ("clean", "noisy", "half")
+    folder = make_results(tmp_path, make_plan(("mlp",), regimes, **SMALL))
+    text = report.rebuild(folder).text
+    assert [line.split(":")[0] for line in text.splitlines()[-2:]] == ["mlp noisy", "mlp half"]
+    assert set(pd.read_csv(folder / "endpoints.csv").comparisons) == {4}
 
 
 @pytest.mark.parametrize(
