@@ -18,7 +18,7 @@ SIMULATED = (
     "{collapsing} where one seed in ten of a regime collapses (3 to 10 seeds; "
     "benchmarks/STATISTICS.md)."
 )
-COVERED = {"skewed": "88 to 100%", "collapsing": "28 to 67%"}
+COVERED = {"skewed": "84 to 100%", "collapsing": "25 to 68%"}
 """What `benchmarks/simulate.py` found; a test compares it with its output."""
 
 
