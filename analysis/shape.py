@@ -4,6 +4,12 @@ t-intervals of a few seeds cover what they say for values that are about normal.
 the contrary is flagged, and verdicts that rest on it are marked. A flag is no test: few draws and
 seeds need not show what they are a sample of. Where n seeds show no collapse, the probability of
 one may still be 1 − 0.05^(1/n): 63% with three seeds, 39% with six.
+
+Simulated with 3, 6 and 10 seeds of 5 draws (`benchmarks/simulate.json`), experiments of which all
+intervals by strength hold, and those with a false word: normal data 98 to 100%, at most 4%; skewed
+draws (ResNet-18's) 84 to 100%, at most 11%; one seed in ten collapsing 25 to 68%, up to 75%, which
+is the probability that no collapse was seen; draws with two peaks 97 to 100%, below 1%. Nothing
+more is promised.
 """
 
 import numpy as np
