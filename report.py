@@ -46,7 +46,7 @@ class Report:
     left_out: list[str]
     """A message for each record file that did not enter."""
     text: str
-    """The printed tables, with what is missing."""
+    """The printed tables, with what is missing, and the answer last."""
 
 
 def rebuild(results_dir: Path, everything: bool = True) -> Report:
@@ -86,6 +86,9 @@ def rebuild(results_dir: Path, everything: bool = True) -> Report:
     for title, messages in (("Missing", missing), ("Left out", results.left_out)):
         if messages:
             parts.append("\n".join([f"{title} ({len(messages)}):", *(f"  {m}" for m in messages)]))
+    if "endpoints" in sections:
+        lines = [line for said in sections["endpoints"].sentences.values() for line in said]
+        parts += ["\n".join(lines)] if lines else []
     return Report(runs, sweep, missing, results.left_out, "\n\n".join(parts))
 
 
