@@ -29,12 +29,13 @@ from machine.checks import UsageError, choose_device, fail
 from runner import claims, listeners, options, verify
 from runner.costs import cost, shards
 from runner.events import Kind
-from runner.execute import without_weights, work
+from runner.execute import work
 from runner.forget import forget_asked
 from runner.listeners import Progress
 from runner.overview import describe, describe_status, find_behind, number_of, states_of
 from runner.pool import run_jobs
 from runner.signals import SIGNALS, Requeue, how_to_go_on, requeue, watch_signals
+from runner.trained import without_weights
 from store import records
 from store.files import Damaged, clear_leftovers
 from store.folders import Folders

@@ -6,7 +6,7 @@ once, a checkpoint spares the training, a resume file spares the epochs done.
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,17 +25,14 @@ from runner import claims
 from runner.events import Kind
 from runner.pool import Later, stopping
 from runner.segments import go_on, say_change
+from runner.trained import Stop, Tell, checked, trained_model
 from store import checkpoints, records
-from store.files import Damaged, Foreign, set_aside
 from store.folders import Folders
 from store.records import Record
-from train import Stopped, initial_model, teacher_of, train
+from train import Stopped
 
 SAVE_EVERY = 2.0  # seconds between writes of a record while it is being measured
 BATCHNORM_BATCH = 256  # of the 1,024 training images: four equal batches, which count alike
-
-Tell = Callable[..., None]
-Stop = Callable[[], bool]
 
 
 def load_dataset(run: Run, sweep: Sweep, folder: Path) -> data.Dataset:
@@ -55,31 +52,6 @@ def load_dataset(run: Run, sweep: Sweep, folder: Path) -> data.Dataset:
         train_labels=dataset.train_labels[:n],
         test_images=dataset.test_images[:m],
         test_labels=dataset.test_labels[:m],
-    )
-
-
-def checked(load: Callable, path: Path, *args, tell: Tell):
-    """Return `load(path, *args)`, or None where there is no good file.
-
-    A damaged file is set aside as `.corrupt`; a foreign one stops the run, because going on would
-    overwrite it.
-    """
-    try:
-        return load(path, *args)
-    except FileNotFoundError:
-        return None
-    except Damaged as error:
-        tell(Kind.NOTE, text=f"{error}; set aside as {set_aside(path).name}")
-        return None
-    except Foreign as error:
-        raise Foreign(f"{error}; move it away to go on") from None
-
-
-def without_weights(run: Run, folders: Folders) -> str:
-    """Return what to do about a record whose weights are not there."""
-    return (
-        f"{folders.record(run)}: the weights that it was measured on are not there; bring "
-        f"{checkpoints.final_path(folders.checkpoints, run)}, or move the record away to train anew"
     )
 
 
@@ -157,88 +129,6 @@ def execute(
 def measuring_seconds(record: records.Record) -> float:
     """Return how long the measurements of a record have taken so far."""
     return record["provenance"].get("measuring", {}).get("seconds", 0.0)
-
-
-def trained_model(
-    run: Run,
-    dataset: data.Dataset,
-    folders: Folders,
-    device: torch.device,
-    provenance: dict,
-    tell: Tell = lambda kind, **facts: None,
-    stop: Stop = lambda: False,
-    anew: bool = True,
-) -> tuple[nn.Module, dict]:
-    """Return the trained model of `run` and its checkpoint, from disk or by training it.
-
-    Raises:
-        records.Conflict: if it is not on disk, and may not be trained `anew`, since a record holds
-            measurements of it: other weights would be in vain.
-        train.Stopped, train.Diverged, files.Foreign, OSError.
-    """
-    final = checkpoints.final_path(folders.checkpoints, run)
-    resume = checkpoints.resume_path(folders.checkpoints, run)
-    content = checked(checkpoints.load, final, run, tell=tell)
-    if content is None and not anew:
-        raise records.Conflict(without_weights(run, folders))
-    if content is None:
-        teacher, realised = teach(run, dataset, folders, device, provenance, tell, stop), {}
-        state = checked(checkpoints.load, resume, run, tell=tell)
-        seconds = list(state["provenance"]["epoch_seconds"]) if state else []
-        parts: dict = {}
-        started = time.monotonic()
-        if state:
-            started -= state["provenance"]["unfinished_seconds"]
-            step = state["training"]["step"]
-            tell(Kind.NOTE, text=f"going on after epoch {state['epoch']}, step {step} of the next")
-            if changed := say_change(state["provenance"], provenance):
-                tell(Kind.NOTE, text=f"training goes on {changed}")
-            parts = go_on(state["provenance"], provenance, [state["epoch"], step])
-
-        def save(state: dict) -> None:
-            nonlocal started
-            unfinished = round(time.monotonic() - started, 3)
-            finished_epoch = state["training"]["step"] == 0
-            if finished_epoch:
-                seconds.append(unfinished)
-                started, unfinished = time.monotonic(), 0.0
-            realised.update(state["realised"])
-            if not state["finished"]:
-                times = {"epoch_seconds": list(seconds), "unfinished_seconds": unfinished, **parts}
-                checkpoints.save(resume, run, {**state, "provenance": {**provenance, **times}})
-            if finished_epoch:
-                loss = state["history"][-1]
-                tell(Kind.EPOCH, epoch=state["epoch"], loss=loss, seconds=seconds[-1])
-
-        model, history = train(run, dataset, device, state, save, stop, teacher)
-        # Another process may have finished the same run meanwhile: its weights stand.
-        facts = {**provenance, "epoch_seconds": seconds, **parts}
-        mine = checkpoints.finished(model, history, facts) | {"realised": realised}
-        while (content := checked(checkpoints.load, final, run, tell=tell)) is None:
-            if checkpoints.create(final, run, mine):
-                content = mine
-                break
-    resume.unlink(missing_ok=True)
-    model = initial_model(run)
-    model.load_state_dict(content["model"])
-    return model.to(device).eval(), content
-
-
-def teach(run: Run, dataset, folders, device, provenance, tell: Tell, stop: Stop):
-    """Return the trained model that teaches a run, from disk or by training it; None if none does.
-
-    It is the clean run of the same seed, to the bit, and stays for that.
-    """
-    taught_by = teacher_of(run)
-    if taught_by is None:
-        return None
-
-    def quiet(kind: str, **facts) -> None:  # its epochs are not those of the run
-        if kind == Kind.NOTE:
-            tell(kind, **facts)
-
-    teacher, _ = trained_model(taught_by, dataset, folders, device, provenance, quiet, stop)
-    return teacher
 
 
 def extend(

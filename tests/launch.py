@@ -25,7 +25,7 @@ import report
 import run_experiments
 import train
 from conftest import ROOT
-from runner import claims, execute, pool
+from runner import claims, execute, pool, trained
 from store import checkpoints, records
 
 WORDS = "mlp --seeds 0 --epochs 3 --train-size 256 --batch-size 16 --test-size 200 --alphas 0 0.3 1"
@@ -280,7 +280,7 @@ def no_memory(regime: str) -> None:
     """Let the training of one regime find no memory."""
     import resource
 
-    true = execute.train
+    true = trained.train
 
     def starved(run, *args):
         if run.regime != regime:
@@ -299,7 +299,7 @@ def no_memory(regime: str) -> None:
             hog.clear()
             resource.setrlimit(resource.RLIMIT_AS, limits)
 
-    execute.train = starved
+    trained.train = starved
 
 
 def in_slurm(scontrol: Path) -> None:
