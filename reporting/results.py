@@ -27,9 +27,9 @@ class Results:
     records: list[Record]
     """Records of the plan's recipe, in table order: architecture, regime, seed."""
     rows: pd.DataFrame
-    """A row per measurement on the test images: `intervals.RUN`, `records.COLUMNS` and chance, the
-    accuracy of guessing. Architecture and regime are categories in table order, so that every table
-    and figure follows it."""
+    """A row per measurement on the test images: `intervals.RUN`, `records.COLUMNS`, size (the
+    realised RMS(w' − w)/std(W)) and chance, the accuracy of guessing. Architecture and regime are
+    categories in table order, so that every table and figure follows it."""
     training: pd.DataFrame
     """The same for the training images on which the curvature is predicted; mostly empty."""
     traces: pd.DataFrame
@@ -37,7 +37,7 @@ class Results:
     `curvature.trace`."""
     families: dict[str, pd.DataFrame]
     """The same rows as `rows`, of each further noise family that was measured: its strengths stand
-    in the column alpha, its realised RMS(w' − w)/std(W) in the column size."""
+    in the column alpha."""
     reestimated: dict[str, pd.DataFrame]
     """The same rows, of each family, with BatchNorm statistics taken anew; the others are with
     frozen ones."""
@@ -98,11 +98,11 @@ def read(results_dir: Path) -> Results:
 
     def frame(rows_of: Callable[[Record], Iterable], columns: Iterable[str]) -> pd.DataFrame:
         rows = [
-            (*(record["identity"][name] for name in RUN), *row, records.traits(record)["chance"])
+            (*(record["identity"][name] for name in RUN), *row)
             for record in chosen
             for row in rows_of(record)
         ]
-        table = pd.DataFrame(rows, columns=[*RUN, *columns, "chance"])
+        table = pd.DataFrame(rows, columns=[*RUN, *columns])
         numbers = {name: NUMBERS.get(name, float) for name in ("seed", *columns)}
         return table.astype({**kinds, **numbers})
 
@@ -112,15 +112,18 @@ def read(results_dir: Path) -> Results:
 
     sweep = plan.sweep
 
-    def by_family(names: Iterable[str], batchnorm: str = "") -> dict[str, pd.DataFrame]:
-        def rows_of(name: str, record: Record) -> Iterable[tuple]:
-            for row in records.rows(record, sweep.settings_of(name, batchnorm)):
+    def tested(family: str, batchnorm: str = "") -> pd.DataFrame:
+        def rows_of(record: Record) -> Iterable[tuple]:
+            chance = records.traits(record)["chance"]
+            for row in records.rows(record, sweep.settings_of(family, batchnorm)):
                 # the Gaussian one is by definition as large as its α, and says no size
-                usual = row[0] if name == "gaussian" else float("nan")
-                yield (*row, usual)[: len(columns)]
+                size = row[0] if family == "gaussian" else row[-1]
+                yield (*row[: len(records.COLUMNS)], size, chance)
 
-        columns = (*records.COLUMNS, "size")
-        frames = {n: frame(functools.partial(rows_of, n), columns) for n in names}
+        return frame(rows_of, (*records.COLUMNS, "size", "chance"))
+
+    def by_family(names: Iterable[str], batchnorm: str = "") -> dict[str, pd.DataFrame]:
+        frames = {name: tested(name, batchnorm) for name in names}
         return {name: table for name, table in frames.items() if len(table)}
 
     # also what an earlier command asked for, and compositions that are in no registry
@@ -129,7 +132,7 @@ def read(results_dir: Path) -> Results:
     return Results(
         plan=plan,
         records=chosen,
-        rows=frame(lambda r: records.rows(r, sweep.settings), records.COLUMNS),
+        rows=tested("gaussian"),
         training=frame(lambda r: records.rows(r, sweep.training_settings), records.COLUMNS),
         traces=frame(trace_of, ("trace", "error")),
         families=by_family(name for name in names_of_noise if name != "gaussian"),

@@ -27,7 +27,7 @@ def section(results: Results) -> Section:
     """Return every family over the realised size; empty where only the Gaussian was measured."""
     if not results.families:
         return Section("sizes")
-    frames = {"gaussian": results.rows.assign(size=results.rows.alpha), **results.families}
+    frames = {"gaussian": results.rows, **results.families}
     both = pd.concat({name: over_draws(rows) for name, rows in frames.items()}, names=["noise"])
     both = both.reset_index("noise")
     names = [name for name in results.architectures if (both.architecture == name).any()]
