@@ -119,6 +119,9 @@ class Recipe:
     budget: int = field(default=0, metadata={"introduced": 0, "bounds": (0, 100_000)})
     """Give every method the images passed forward and backward of this many epochs of plain
     training, and a schedule of that length: at twice the cost, half the steps. 0 = equal epochs."""
+    train_noise: str = field(default="gaussian", metadata={"introduced": "gaussian"})
+    """Noise family of the noisy regime; `alpha_train` is its strength, in its own unit. Gradients
+    go straight through where the family has none: see `methods.family_injection`."""
 
     def __post_init__(self):
         if self.budget:  # of plain training, these are its epochs, whatever was said
@@ -241,7 +244,10 @@ class Run:
     @property
     def method(self) -> dict:
         """Name and parameters of this run's training method."""
-        regime = REGIMES[self.regime]
+        regime, family = REGIMES[self.regime], self.recipe.train_noise
+        if regime.method == "injection" and family != "gaussian":
+            own = {"family": family, "strength": self.alpha_train, "ramp": 0.0, "spread": 0.0}
+            return {"name": "family_injection", **own}
         return {"name": regime.method, **regime.parameters}
 
     @property
@@ -253,9 +259,11 @@ class Run:
     def identity(self) -> dict:
         """Everything that shapes the weights, as plain JSON data.
 
-        A clean run does not depend on the noisy regime's strength: its own (0) stands there.
+        A clean run does not depend on the noisy regime's noise: its own (none) stands there.
         """
-        recipe = written(replace(self.recipe, alpha_train=self.alpha_train))
+        other = REGIMES[self.regime].method != "injection"
+        family = {"train_noise": "gaussian"} if other else {}
+        recipe = written(replace(self.recipe, alpha_train=self.alpha_train, **family))
         named = {} if self.method in FIRST_METHODS else {"method": self.method}
         return {
             "architecture": self.architecture,

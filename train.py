@@ -183,7 +183,8 @@ def make_method(
     """Return the training method of a run, for its model and with its own random stream."""
     named = dict(run.method)
     kind = METHODS[named.pop("name")]
-    method = kind(model, run.alpha_train, stream, models.patterns(run.architecture), **named)
+    alpha = 0.0 if "strength" in named else run.alpha_train  # or it is a parameter
+    method = kind(model, alpha, stream, models.patterns(run.architecture), **named)
     method.teacher = teacher
     return method
 

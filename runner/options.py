@@ -94,6 +94,7 @@ def check(options: Options) -> None:
     known("--regimes", options.regimes, REGIMES)
     for name in options.regimes:
         check_method(name)
+    check_train_noise(recipe)
     dataset = read_dataset(recipe.dataset, options.data_dir)
     check_shape(options.architectures or DEFAULT_ARCHITECTURES, dataset)
     distinct("--seeds", options.seeds)
@@ -136,6 +137,16 @@ def check_bounds(knobs: Recipe | Sweep) -> None:
             within(option, value, *bounds)
         elif bounds:
             positive(option, value, zero=bounds == NOT_NEGATIVE)
+
+
+def check_train_noise(recipe: Recipe) -> None:
+    """Check the family and strength of the training noise."""
+    if not noises.exists(recipe.train_noise):  # a composition of two need not be registered
+        known("--train-noise", [recipe.train_noise], FAMILIES)
+    try:
+        noises.find(recipe.train_noise).check(recipe.alpha_train)
+    except ValueError as error:
+        raise UsageError(f"--alpha-train: {recipe.train_noise} {error}") from None
 
 
 def check_method(name: str) -> None:

@@ -98,8 +98,10 @@ def describe(plan: Plan, states: dict[Run, str], folders: Folders) -> str:
 
 def describe_noise(plan: Plan) -> str:
     """Return the strength of each regime that trains with noise, in words."""
+    family = plan.recipe.train_noise
+    sign = "α" if family == "gaussian" else family
     strengths = {name: REGIMES[name].noise * plan.recipe.alpha_train for name in plan.all_regimes}
-    return "".join(f"; {name}: α = {alpha:g}" for name, alpha in strengths.items() if alpha)
+    return "".join(f"; {name}: {sign} = {alpha:g}" for name, alpha in strengths.items() if alpha)
 
 
 def number_of(count: int, thing: str) -> str:

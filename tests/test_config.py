@@ -26,7 +26,8 @@ def changed(name: str) -> Recipe:
 def test_every_field_of_the_recipe_enters_the_fingerprint(name):
     assert Run("mlp", "noisy", 0, changed(name)).fingerprint != NOISY.fingerprint
     clean = Run("mlp", "clean", 0, changed(name)).fingerprint
-    assert (clean == CLEAN.fingerprint) == (name == "alpha_train")  # clean training has no noise
+    of_noise = ("alpha_train", "train_noise")  # clean training has none
+    assert (clean == CLEAN.fingerprint) == (name in of_noise)
 
 
 def test_the_recipe_version_enters_the_fingerprint(monkeypatch):
@@ -165,3 +166,15 @@ def test_an_identity_gives_back_its_run_whatever_the_regimes_strength(monkeypatc
         run = Run("mlp", "own", 0, Recipe(alpha_train=alpha))
         again = Run.of(run.identity)
         assert again.identity == run.identity and again.run_id == run.run_id
+
+
+def test_training_noise_of_another_family_is_another_noisy_run_and_the_same_clean_one():
+    usual, pcm = Recipe(alpha_train=60.0), Recipe(alpha_train=60.0, train_noise="pcm")
+    runs = {r: (Run("mlp", r, 0, usual), Run("mlp", r, 0, pcm)) for r in ("clean", "noisy", "sam")}
+    for regime, (before, after) in runs.items():
+        assert (before.run_id == after.run_id) == (regime != "noisy")
+        assert Run.of(after.identity).run_id == after.run_id
+    noisy = runs["noisy"][1]
+    assert noisy.method["name"] == "family_injection" and noisy.method["family"] == "pcm"
+    assert noisy.method["strength"] == 60.0
+    assert noisy.identity["recipe"]["train_noise"] == "pcm"

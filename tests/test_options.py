@@ -69,11 +69,11 @@ def test_no_words_mean_the_default_experiment():
 def test_every_option_arrives():
     line = (
         "vit mlp --dataset fashion_mnist --regimes noisy --seeds 5 3 --epochs 7 --batch-size 9 "
-        "--budget 7 --peak-lr 0.1 --weight-decay 0 --alpha-train 0.7 --train-size 50 "
-        "--validation-size 40 --alphas 1 0 1e-3 --draws 2 --test-size 30 --noise-seed 8 "
-        "--precision 0.01 --max-draws 50 --antithetic --find-break --device cpu --workers 1024 "
-        "--threads 1 --shard 2/3 --data-dir folder --checkpoint-dir new/er --results-dir ./new "
-        "--noise gaussian"
+        "--budget 7 --train-noise pcm --peak-lr 0.1 --weight-decay 0 --alpha-train 0.7 "
+        "--train-size 50 --validation-size 40 --alphas 1 0 1e-3 --draws 2 --test-size 30 "
+        "--noise-seed 8 --precision 0.01 --max-draws 50 --antithetic --find-break --device cpu "
+        "--workers 1024 --threads 1 --shard 2/3 --data-dir folder --checkpoint-dir new/er "
+        "--results-dir ./new --noise gaussian"
     )
     status, message, asked = attempt(line.split())
     assert (status, message) == (0, "")
@@ -82,7 +82,7 @@ def test_every_option_arrives():
     assert folders == (Path("folder"), Path("new/er"), Path("new"))
     plan = options.make_plan(asked)
     assert (plan.architectures, plan.regimes, plan.seeds) == (("vit", "mlp"), ("noisy",), (5, 3))
-    assert plan.recipe == Recipe("fashion_mnist", 7, 9, 0.1, 0.0, 0.7, 50, 40, 7)
+    assert plan.recipe == Recipe("fashion_mnist", 7, 9, 0.1, 0.0, 0.7, 50, 40, 7, "pcm")
     assert plan.sweep == Sweep((0.0, 0.001, 1.0), 2, 30, 8, 0.01, 50, True, find_break=True)
     given_ = {
         f"--{f.name}".replace("_", "-") for c in (Recipe, Sweep) for f in dataclasses.fields(c)
