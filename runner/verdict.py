@@ -1,4 +1,4 @@
-"""What it says of a run that it was done again: the verdict of `verify`, from two records. No torch.
+"""What doing a run again says of it: the verdict of `verify`, from two records. No torch.
 
 With the same arithmetic all must be the same to the last bit. With another, training goes other
 ways after a while, and in the end another way than any: then the first epoch's loss must agree
