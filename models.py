@@ -7,13 +7,15 @@ in comments are those of MNIST.
 
 from machine.process import steady_output  # first: it checks Python's version
 
+import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models.vision_transformer import VisionTransformer
 
 from config import Shape
@@ -26,9 +28,15 @@ from machine.fast_layers import (
     Resize,
     skip_dead_work,
 )
+from sources.spec import DatasetSpec
 
 SEED = Shape()
 """The seed's 3-channel MNIST, which `build` takes where it is told nothing else."""
+
+
+def size_of(shape: Shape) -> str:
+    """Return height and width as messages show them."""
+    return f"{shape.height}x{shape.width}"
 
 
 def mlp(shape: Shape = SEED) -> nn.Module:
@@ -45,6 +53,8 @@ def mlp(shape: Shape = SEED) -> nn.Module:
 def cnn(shape: Shape = SEED) -> nn.Module:
     """Two 3×3 convolutions of 32 and 64 channels, each max-pooled, and one hidden layer."""
     pixels = (shape.height // 4) * (shape.width // 4)
+    if not pixels:
+        raise ValueError(f"cnn takes images of 4x4 pixels or more, not {size_of(shape)}")
     net = nn.Sequential(
         Conv2d(shape.channels, 32, 3, padding=1),  # (B, C, 28, 28) -> (B, 32, 28, 28)
         MaxPool2d(2),  # before the ReLU: the two commute, and ReLU then sees a quarter
@@ -70,10 +80,52 @@ def resnet18(shape: Shape = SEED) -> nn.Module:
     return skip_dead_work(net)
 
 
+class Block(nn.Module):
+    """Two 3×3 convolutions and a shortcut without weights: option A of He et al. (2016).
+
+    Where the map shrinks, the shortcut takes every second pixel, and new channels are zero.
+    """
+
+    def __init__(self, before: int, width: int):
+        super().__init__()
+        self.stride, self.more = width // before, width - before
+        self.conv1 = nn.Conv2d(before, width, 3, self.stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(self.conv1(x)))  # (B, c, H, W) -> (B, C, H/s, W/s)
+        y = self.bn2(self.conv2(y))
+        x = x[:, :, :: self.stride, :: self.stride]  # (B, c, H, W) -> (B, c, H/s, W/s)
+        return F.relu(y + F.pad(x, (0, 0, 0, 0, 0, self.more)))  # (B, C, H/s, W/s)
+
+
+def resnet20(shape: Shape = SEED) -> nn.Module:
+    """The ResNet-20 of CIFAR (He et al., 2016, section 4.2): 3 stages of 3 blocks, 0.27 M weights.
+
+    It pools over whatever is left of the image, so that any size will do.
+    """
+    widths = (16, *[16] * 3, *[32] * 3, *[64] * 3)
+    net = nn.Sequential(
+        nn.Conv2d(shape.channels, 16, 3, padding=1, bias=False),  # (B, C, H, W) -> (B, 16, H, W)
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        *(Block(before, width) for before, width in itertools.pairwise(widths)),
+        nn.AdaptiveAvgPool2d(1),  # (B, 64, H/4, W/4) -> (B, 64, 1, 1)
+        nn.Flatten(),
+        nn.Linear(64, shape.classes),
+    )
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return skip_dead_work(net).to(memory_format=torch.channels_last)
+
+
 def vit(shape: Shape = SEED) -> nn.Module:
     """A small vision transformer (Dosovitskiy et al., 2021): 4×4 patches of an image, width 64."""
     if shape.height != shape.width or shape.height % 4:
-        raise ValueError(f"vit takes square images of 4·n pixels, not {shape.height}x{shape.width}")
+        raise ValueError(f"vit takes square images of 4·n pixels, not {size_of(shape)}")
     net = VisionTransformer(
         image_size=shape.height,
         patch_size=shape.height // 4,
@@ -107,6 +159,7 @@ ARCHITECTURES: dict[str, Callable[[Shape], nn.Module]] = {
     "mlp": mlp,
     "cnn": cnn,
     "resnet18": resnet18,
+    "resnet20": resnet20,
     "vit": vit,
     "vit_b_16": vit_b_16,
 }
@@ -145,6 +198,11 @@ def build(
     """
     net = ARCHITECTURES[name](shape)
     return nn.Sequential(OrderedDict(normalize=Normalize(mean, std), net=net))
+
+
+def build_for(name: str, dataset: DatasetSpec) -> nn.Module:
+    """Build an architecture for the images and classes of a dataset: see `build`."""
+    return build(name, dataset.shape, dataset.mean, dataset.std)
 
 
 def main() -> None:

@@ -50,7 +50,8 @@ _ALIGN = 64  # elements: each tensor in a buffer starts where vector units and t
 
 
 Apply = Callable[[Tensor, Tensor, float], Tensor]
-"""Another noise than the Gaussian: from clean weight, its z and strength to the noisy weight."""
+"""Another noise than the Gaussian: from clean weight, its z and strength to the noisy weight. What
+it writes into the weight is lost; z it leaves as it is."""
 
 
 class ParameterError(ValueError):
@@ -310,7 +311,8 @@ def _perturb(
         p = parameters[name]
         if apply is not None:
             # It is given a copy: what it changes in place is not the clean weight.
-            room[name].copy_(apply(room[name].copy_(p.data), sign * z.to(p.device), alpha))
+            z = z.to(p.device) if sign == 1 else -z.to(p.device)
+            room[name].copy_(apply(room[name].copy_(p.data), z, alpha))
             continue
         s = relative_std(p._held.clean)
         # One pass over memory; the sum is rounded to W's dtype once. z may lie in the room itself.

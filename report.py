@@ -3,10 +3,12 @@
     python report.py --results-dir results
     python report.py --results-dir results --merge from_the_cluster another_copy
 
-Only records of the plan's recipe and evaluation settings enter; whatever is missing is named.
+Only records of the plan's recipe and evaluation settings enter; whatever is missing is named. A
+merge takes what agrees and names what contradicts ours, of which `--prefer` says what to keep.
 
-Exit status: 0 the report is written (also of incomplete results), 1 it cannot be written, 2 wrong
-input, such as a folder without a plan or records in conflict (nothing was written).
+Exit status: 0 the report is written (also of incomplete results), 1 it cannot be written, or not
+all that was to be merged agrees, 2 wrong input, such as a folder without a plan (nothing was
+written).
 """
 
 from machine.process import steady_output  # first: it checks Python's version
@@ -15,7 +17,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pandas as pd
 import tyro
@@ -25,9 +27,8 @@ from reporting import pages, summary
 from reporting.results import find_missing, read
 from reporting.text import align
 from store.files import Damaged, Foreign, write_whole
-from store.merge import NotResults, merge_results
+from store.merge import Merged, NotResults, merge_results
 from store.plan import as_data
-from store.records import Conflict
 
 RESULTS = Path("results")
 
@@ -45,7 +46,7 @@ class Report:
     left_out: list[str]
     """A message for each record file that did not enter."""
     text: str
-    """The printed tables, with what is missing."""
+    """The printed tables, with what is missing, and the answer last."""
 
 
 def rebuild(results_dir: Path, everything: bool = True) -> Report:
@@ -85,6 +86,9 @@ def rebuild(results_dir: Path, everything: bool = True) -> Report:
     for title, messages in (("Missing", missing), ("Left out", results.left_out)):
         if messages:
             parts.append("\n".join([f"{title} ({len(messages)}):", *(f"  {m}" for m in messages)]))
+    if "endpoints" in sections:
+        lines = [line for said in sections["endpoints"].sentences.values() for line in said]
+        parts += ["\n".join(lines)] if lines else []
     return Report(runs, sweep, missing, results.left_out, "\n\n".join(parts))
 
 
@@ -108,31 +112,40 @@ class Options:
     """Folder that holds plan.json and runs/; None = results."""
     merge: tuple[Path, ...] = ()
     """Other results folders, whose records are taken in first."""
+    prefer: Literal["mine", "theirs"] | None = None
+    """Which to keep where a merged record contradicts ours; none = ours, named, and status 1."""
 
 
 def main() -> int:
     """Run the program; return its exit status."""
     options = words.read(Options)
-    folder, problems = options.folder or options.results_dir or RESULTS, []
+    folder, merged = options.folder or options.results_dir or RESULTS, Merged()
     if options.results_dir not in (None, folder):
         other = f"{options.results_dir} and {options.folder}"
         return fail(2, f"--results-dir: takes one folder, and two are given: {other}")
+    if options.prefer and not options.merge:
+        return fail(2, "--prefer: says what --merge keeps, and takes a --merge beside it")
     try:
         if options.merge:
-            problems = merge_results(folder, options.merge)
+            merged = merge_results(folder, options.merge, options.prefer or "")
         report = rebuild(folder)
     except FileNotFoundError:
         return fail(2, f"--results-dir: {folder} has no plan.json (run_experiments.py writes it)")
-    except Conflict as error:
-        return fail(2, f"--merge: {error}; nothing was written")
     except (NotResults, Damaged, Foreign) as error:
         return fail(2, str(error))
     except OSError as error:
         return fail(1, f"cannot write: {error}")
     print(report.text)
-    if problems:
-        print(f"\nNot merged ({len(problems)}):", *problems, sep="\n  ")
-    return 0
+    if merged.problems:
+        print(f"\nNot merged ({len(merged.problems)}):", *merged.problems, sep="\n  ")
+    for line in merged.conflicts:
+        fail(1, f"--merge: {line}; ours stays")
+    if merged.conflicts:
+        print(
+            "report.py: what agrees is merged; --prefer mine|theirs decides the rest",
+            file=sys.stderr,
+        )
+    return 1 if merged.conflicts else 0
 
 
 def fail(status: int, message: str) -> int:

@@ -29,14 +29,16 @@ from machine.checks import UsageError, choose_device, fail
 from runner import claims, listeners, options, verify
 from runner.costs import cost, shards
 from runner.events import Kind
-from runner.execute import work
+from runner.execute import without_weights, work
+from runner.forget import forget_asked
 from runner.listeners import Progress
 from runner.overview import describe, describe_status, find_behind, number_of, states_of
 from runner.pool import run_jobs
 from runner.signals import SIGNALS, Requeue, how_to_go_on, requeue, watch_signals
+from store import records
 from store.files import Damaged, clear_leftovers
 from store.folders import Folders
-from store.plan import Plan, load_plan, plan_path, save_plan
+from store.plan import Plan, ask, load_plan, plan_path
 
 
 def main() -> int:
@@ -64,6 +66,9 @@ def run() -> int:
     try:
         options.check(asked)
         plan = options.make_plan(asked)
+        if asked.forget:
+            print(forget_asked(folders.results, asked))
+            return 0
         if asked.status:
             if plan_path(folders.results).exists():
                 plan = options.as_in(load_plan(folders.results), asked)
@@ -73,10 +78,10 @@ def run() -> int:
             return 0
         if asked.verify:
             return verify_asked(plan, folders, asked)
-        target = join_earlier_plan(plan, folders)
+        join_earlier_plan(plan, folders)  # which one of another version refuses
         device = choose_device(asked.device)
         data.load(plan.recipe.dataset, folders.data)  # fetched once, before the workers start
-        prepare_folders(folders, target)
+        prepare_folders(folders, plan)
     except (UsageError, data.DataError, Damaged, OSError) as error:
         fail(error)
 
@@ -87,6 +92,9 @@ def run() -> int:
     if asked.shard:
         print(f"  shard {index} of {count}: {len(part)} of {len(plan.runs)} runs", flush=True)
     todo = [run for run, state in states.items() if state != "complete"]
+    for run in todo:
+        if states[run] in ("new", "resume") and records.holds(folders.record(run)):
+            print(f"  cannot go on: {without_weights(run, folders)}", flush=True)
     for run in states.keys() - todo:
         claims.clear(folders.results, run)
     todo.sort(key=lambda run: -cost(run, plan.sweep))  # longest first: all cores end together
@@ -132,8 +140,9 @@ def prepare_folders(folders: Folders, plan: Plan) -> None:
     for folder in (folders.checkpoints, folders.results, folders.results / "runs"):
         folder.mkdir(parents=True, exist_ok=True)
         clear_leftovers(folder)
-    clear_leftovers(folders.results / "status")
-    save_plan(folders.results, plan)
+    for name in ("status", "runs.parts", "plan.parts"):
+        clear_leftovers(folders.results / name)
+    ask(folders.results, plan)
 
 
 def join_earlier_plan(plan: Plan, folders: Folders) -> Plan:

@@ -10,6 +10,8 @@ from machine.process import steady_output  # first: it checks Python's version
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import torch
@@ -22,6 +24,7 @@ from data import Dataset, batches
 from machine import offers, words
 from machine.checks import UsageError, check_folder, fail
 from methods import METHODS, Method
+from methods.account import Account, counted_cost
 from noise import is_clean
 from store import checkpoints
 
@@ -38,8 +41,7 @@ def initial_model(run: Run) -> nn.Module:
     """Return the untrained model of `run`, on the CPU; no other random stream is touched."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.stream_seed("initial weights"))
-        spec = data.DATASETS[run.recipe.dataset]
-        return models.build(run.architecture, spec.shape, spec.mean, spec.std)
+        return models.build_for(run.architecture, data.DATASETS[run.recipe.dataset])
 
 
 def train(
@@ -49,8 +51,11 @@ def train(
     state: dict | None = None,
     save: Callable[[dict], None] = lambda state: None,
     stop: Callable[[], bool] = lambda: False,
+    teacher: nn.Module | None = None,
 ) -> tuple[nn.Module, list[float]]:
     """Train a run to its last epoch, by the method of its regime.
+
+    With a `budget` the last epoch may be of a part of the images; its loss is the mean over them.
 
     Args:
         run: what to train.
@@ -59,6 +64,7 @@ def train(
         state: where to go on, as given to `save`; None starts from the beginning.
         save: called with the complete state after each epoch, and before stopping.
         stop: asked after each step whether to stop here.
+        teacher: the trained model of `teacher_of(run)`, where there is one; None trains it first.
 
     Returns:
         The trained model, in evaluation mode, and the mean training loss of each epoch.
@@ -68,19 +74,31 @@ def train(
         Stopped: when `stop` says so, after the state was saved.
     """
     recipe = run.recipe
+    if teacher is None and (taught_by := teacher_of(run)):
+        teacher, _ = train(taught_by, dataset, device, stop=stop)
     images, labels = dataset.train_images.to(device), dataset.train_labels.to(device)
+    epoch_steps = math.ceil(len(images) / recipe.batch_size)
+    steps = recipe.epochs * epoch_steps
+    if recipe.budget:
+        step_cost = cost_of(run, images, labels, teacher)
+        steps = max(1, int(recipe.budget * epoch_steps / step_cost))
     model = initial_model(run).to(device)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=recipe.peak_lr, weight_decay=recipe.weight_decay, fused=True
-    )
-    steps = recipe.epochs * math.ceil(len(images) / recipe.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.peak_lr, total_steps=steps)
     order_stream = torch.Generator().manual_seed(run.stream_seed("batch order"))
     noise_stream = torch.Generator(device).manual_seed(run.stream_seed("training noise"))
     torch.manual_seed(run.stream_seed("dropout"))  # the layers' own draws, where there are any
     augment = data.DATASETS[recipe.dataset].augment
     augment_stream = torch.Generator().manual_seed(run.stream_seed("augmentation"))
-    method = make_method(run, model, noise_stream)
+    method = make_method(run, model, noise_stream, teacher)
+    optimizer = method.make_optimizer(len(images)) or torch.optim.AdamW(
+        model.parameters(), lr=recipe.peak_lr, weight_decay=recipe.weight_decay, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        optimizer.defaults["lr"],
+        total_steps=steps,
+        cycle_momentum="betas" in optimizer.defaults,
+    )
+    account = Account(method)
 
     history: list[float] = []
     step = 0  # batches done of the epoch under way
@@ -97,6 +115,7 @@ def train(
             torch.cuda.set_rng_state(training["cuda_dropout_stream"], device)
         augment_stream.set_state(training.get("augment_stream", augment_stream.get_state()))
         method.load_state_dict(training.get("method", {}))
+        account.load_state_dict(training.get("account", {}))
         step, total = training["step"], training["total"].to(device)
 
     def snapshot() -> dict:
@@ -110,6 +129,7 @@ def train(
             "step": step,
             "total": total.clone(),
             "method": method.state_dict(),
+            "account": account.state_dict(),
         }
         if augment is not None:
             training["augment_stream"] = augment_stream.get_state()
@@ -118,36 +138,69 @@ def train(
         return {
             "epoch": len(history),
             "history": list(history),
+            "finished": done == steps,
+            "realised": account.realised(len(images)),
             "model": model.state_dict(),
             "training": training,
         }
 
     model.train()
-    while len(history) < recipe.epochs:
+    done = min(len(history) * epoch_steps, steps)  # steps of the epochs that are done
+    while done < steps:
         order_state = order_stream.get_state()  # going on inside this epoch draws its order again
+        todo = min(epoch_steps, steps - done)  # a budget may end within an epoch
         for x, y in batches(images, labels, recipe.batch_size, order_stream, skip=step):
+            if step == todo:
+                break
             x = x if augment is None else augment(x, augment_stream)
+            method.progress = (done + step + 1) / steps
             total += train_step(method, optimizer, x, y)
             schedule.step()
             step += 1
             if stop():
                 save(snapshot())
                 raise Stopped(f"in epoch {len(history) + 1}, after {step} steps of it")
-        loss = total.item() / len(images)  # the only wait for the device in an epoch
+        seen = min(len(images), todo * recipe.batch_size)
+        loss = total.item() / seen  # the only wait for the device in an epoch
         if not math.isfinite(loss):
             raise Diverged(f"the training loss is {loss} in epoch {len(history) + 1}")
         history.append(loss)
-        step, total = 0, torch.zeros_like(total)
+        account.close_epoch()
+        done, step, total = done + todo, 0, torch.zeros_like(total)
         order_state = order_stream.get_state()
+        if done == steps:
+            last = batches(images, labels, recipe.batch_size)
+            method.finish(x if augment is None else augment(x, augment_stream) for x, _ in last)
         save(snapshot())
+    method.close()
+    account.close()
     return model.eval(), history
 
 
-def make_method(run: Run, model: nn.Module, stream: torch.Generator) -> Method:
+def make_method(
+    run: Run, model: nn.Module, stream: torch.Generator, teacher: nn.Module | None = None
+) -> Method:
     """Return the training method of a run, for its model and with its own random stream."""
     named = dict(run.method)
     kind = METHODS[named.pop("name")]
-    return kind(model, run.alpha_train, stream, models.patterns(run.architecture), **named)
+    method = kind(model, run.alpha_train, stream, models.patterns(run.architecture), **named)
+    method.teacher = teacher
+    return method
+
+
+def teacher_of(run: Run) -> Run | None:
+    """Return the run whose trained model teaches `run`, the clean one of the same seed and recipe;
+    None where its method needs none."""
+    return replace(run, regime="clean") if METHODS[run.method["name"]].taught else None
+
+
+def cost_of(run: Run, images: Tensor, labels: Tensor, teacher: nn.Module | None) -> Fraction:
+    """Return the cost of a step of `run` in units of plain training, counted on two images of
+    images (N, [C,] H, W), labels (N,), with a model of its own."""
+    model, stream = initial_model(run).to(images.device), torch.Generator(images.device)
+    method = make_method(run, model, stream, teacher)
+    x, y = next(batches(images[:2], labels[:2], 2))
+    return counted_cost(method, x, y, len(images))
 
 
 def train_step(method: Method, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> Tensor:

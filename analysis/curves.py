@@ -1,6 +1,11 @@
 """One number per curve: pure functions of the measured rows. No torch.
 
-`rows` are those of `intervals`. Metrics are of a run's draw means, then averaged over seeds.
+`rows` are those of `intervals`, and may have a column chance, the accuracy of guessing in each run
+(`CHANCE` without it). Metrics are of a run's draw means, then averaged over seeds.
+
+Runs may be measured at strengths of their own, where a sweep looks for the break. A crossing uses
+all strengths of its run; the area and the retention, which are of a range, use those that all runs
+of the architecture have in common.
 
 A metric that a sweep does not reach is a censored value, and every metric is therefore kept as
 two bounds, low ≤ true value ≤ high: equal where it was measured, high = inf where it is above the
@@ -12,7 +17,8 @@ something. α-valued metrics are averaged and compared as log α, so that they s
 import numpy as np
 import pandas as pd
 
-from analysis.intervals import BASELINE, LEVEL, RUN, draw_means, half_width
+from analysis.intervals import BASELINE, RUN, draw_means, half_width
+from analysis.verdicts import LEVEL
 
 METRICS = {
     "alpha_point": "α at which accuracy has dropped by one point",
@@ -28,7 +34,7 @@ LOG = ("alpha_point", "alpha_half")
 POINT = 0.01
 """One point of accuracy."""
 CHANCE = 0.1
-"""Accuracy of guessing among ten classes."""
+"""Accuracy of guessing among ten classes, where the rows do not say."""
 SMALL = 0.2
 """Largest α that counts as small in the curvatures."""
 
@@ -67,15 +73,30 @@ def crossing(alpha: np.ndarray, value: np.ndarray, threshold: float) -> Bounds:
     return found, found
 
 
-def area(alpha: np.ndarray, value: np.ndarray, low: float, high: float) -> float:
-    """Return ∫ value d(log α) / log(high/low), by the trapezoid rule; NaN if the ends are missing.
+def drop_crossing(alpha: np.ndarray, drop: np.ndarray, point: float, least: float) -> Bounds:
+    """Return where a drop first reaches `point`, with log drop linear in log α between points.
 
-    Divided by the width, it is the mean of the curve over log α.
+    While it is small a drop grows like a power of α (α² to second order), so that a straight line
+    from far below the point to far above it would put the crossing 17 to 28% too low.
+
+    Args:
+        alpha, drop: as in `crossing`, (k,) each; drops as fractions.
+        point: the drop to reach.
+        least: the least drop that is told from none; smaller ones are taken as this.
     """
-    if low >= high or not {low, high} <= set(alpha.tolist()):
+    least = min(least, point / 2)
+    return crossing(alpha, -np.log(np.maximum(drop, least)), -np.log(point))
+
+
+def area(alpha: np.ndarray, value: np.ndarray) -> float:
+    """Return the mean of a curve over log α, by the trapezoid rule; NaN for fewer than two α > 0.
+
+    It is ∫ value d(log α) / log(last/first).
+    """
+    if len(alpha) < 2:
         return float("nan")
-    inside = (alpha >= low) & (alpha <= high)
-    return float(np.trapezoid(value[inside], np.log(alpha[inside])) / np.log(high / low))
+    log = np.log(alpha)
+    return float(np.trapezoid(value, log) / (log[-1] - log[0]))
 
 
 def small_curvature(alpha: np.ndarray, rise: np.ndarray, small: float = SMALL) -> float:
@@ -88,39 +109,70 @@ def small_curvature(alpha: np.ndarray, rise: np.ndarray, small: float = SMALL) -
     return float(square @ rise[near] / (square @ square)) if near.any() else float("nan")
 
 
-def curve_metrics(rows: pd.DataFrame, chance: float = CHANCE, point: float = POINT) -> pd.DataFrame:
+def curve_metrics(rows: pd.DataFrame, point: float = POINT) -> pd.DataFrame:
     """Return every metric of every run: `RUN`, metric (in `METRICS`), low, high.
 
-    The area is taken, and retention read, over the same α for all: from the smallest to the
-    largest non-zero α of `rows` (`alpha_range`). A metric that a run's measurements do not allow
-    is NaN.
+    A metric that a run's measurements do not allow is NaN.
     """
-    first, last = alpha_range(rows)
+    means = draw_means(rows)
+    chance = chance_of(rows)
+    common = {name: common_alphas(part) for name, part in means.groupby(RUN[0], observed=True)}
     out = []
-    for run, curve in draw_means(rows).groupby(RUN, observed=True):
-        alpha, accuracy = curve.alpha.to_numpy(), curve.accuracy.to_numpy()
-        noisy = alpha > 0
-        metrics = dict.fromkeys(METRICS, NOT_KNOWN)
-        metrics["area"] = (area(alpha[noisy], accuracy[noisy], first, last),) * 2
-        if not noisy.all():  # α = 0 was measured
-            start = accuracy[0]
-            loss = curve.loss.to_numpy()
-            ends = {"alpha_point": start - point, "alpha_half": (start + chance) / 2}
-            for name, threshold in ends.items():
-                metrics[name] = crossing(alpha[noisy], accuracy[noisy], threshold)
-            if alpha[-1] == last:
-                metrics["retention"] = (float(curve.retention.iloc[-1]),) * 2
-            metrics["accuracy_curvature"] = (small_curvature(alpha, start - accuracy),) * 2
-            metrics["loss_curvature"] = (small_curvature(alpha, loss - loss[0]),) * 2
-        out += [(*run, name, *bounds) for name, bounds in metrics.items()]
+    for run, curve in means.groupby(RUN, observed=True):
+        found = dict.fromkeys(METRICS, NOT_KNOWN) | of_curve(curve, chance[run], common[run[0]])
+        if (curve.alpha == 0).any():
+            found["alpha_point"] = one_point(curve, point)
+        out += [(*run, name, *found[name]) for name in METRICS]
     table = pd.DataFrame(out, columns=[*RUN, "metric", "low", "high"])
-    return table.astype({name: rows[name].dtype for name in RUN})
+    kinds = {name: rows[name].dtype for name in RUN}
+    return table.astype({**kinds, "low": float, "high": float})
 
 
-def alpha_range(rows: pd.DataFrame) -> Bounds:
-    """Return the smallest and the largest α > 0 of the rows; NaN if there is none."""
-    alphas = rows.alpha[(rows.alpha > 0) & (rows.sign > 0)]
-    return float(alphas.min()), float(alphas.max())
+def of_curve(curve: pd.DataFrame, chance: float, common: np.ndarray) -> dict[str, Bounds]:
+    """Return the metrics of one run, but for `one_point`.
+
+    Args:
+        curve: its rows of `draw_means`, ascending in α.
+        chance: accuracy of guessing.
+        common: the α > 0 that all runs of its architecture have.
+    """
+    alpha, accuracy = curve.alpha.to_numpy(), curve.accuracy.to_numpy()
+    noisy, shared = alpha > 0, np.isin(alpha, common)
+    metrics = {"area": (area(alpha[shared], accuracy[shared]),) * 2}
+    if noisy.all():
+        return metrics
+    start, loss = accuracy[0], curve.loss.to_numpy()
+    metrics["alpha_half"] = crossing(alpha[noisy], accuracy[noisy], (start + chance) / 2)
+    if len(common):
+        metrics["retention"] = (float(curve.retention[shared].iloc[-1]),) * 2
+    metrics["accuracy_curvature"] = (small_curvature(alpha, start - accuracy),) * 2
+    metrics["loss_curvature"] = (small_curvature(alpha, loss - loss[0]),) * 2
+    return metrics
+
+
+def one_point(curve: pd.DataFrame, point: float) -> Bounds:
+    """Return the α at which a run, with its α = 0 in the first row, has lost `point`."""
+    noisy = curve[curve.alpha > 0]
+    least = 0.5 / max(float((curve.images * curve.draws).max()), 1)
+    return drop_crossing(noisy.alpha.to_numpy(), noisy["drop"].to_numpy(), point, least)
+
+
+def chance_of(rows: pd.DataFrame) -> pd.Series:
+    """Return the accuracy of guessing in each run, indexed by `RUN`."""
+    known = rows if "chance" in rows else rows.assign(chance=CHANCE)
+    return known.groupby(RUN, observed=True).chance.first().fillna(CHANCE)
+
+
+def common_alphas(means: pd.DataFrame) -> np.ndarray:
+    """Return the α > 0 that all runs with noise have, ascending, (k,).
+
+    Args:
+        means: rows with `RUN` and alpha, of one architecture.
+    """
+    noisy = means[means.alpha > 0].drop_duplicates([*RUN, "alpha"])
+    counts = noisy.groupby("alpha").size()
+    runs = len(noisy[RUN].drop_duplicates())
+    return counts.index[counts == runs].to_numpy()
 
 
 def mean_bounds(table: pd.DataFrame) -> dict[str, float]:

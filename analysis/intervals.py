@@ -9,45 +9,33 @@ There are two levels of variation, and they are never pooled: noise draws are av
 seed, and seeds (independently trained models, each with its own draws) are the units of every
 interval. Only +ε rows enter accuracies; −ε rows serve `curvature.curvature_term` alone.
 
-Zero variance: accuracies are counts, and a few equal counts do not mean that there is no
-variation. The standard deviation over seeds is therefore taken as at least one test image,
-1/total. Without this floor the simultaneous intervals of 3 seeds and 11 α call a difference that
-is not there in up to 27% of experiments whose true spread is below one image; with it, in less
-than 5% (`tests/test_intervals.py` simulates it).
+The standard deviation over seeds is taken as at least what it cannot be less than:
+
+- one test image, 1/total: accuracies are counts, and a few equal counts do not mean that there is
+  no variation. Without this floor the simultaneous intervals of 3 seeds and 11 α call a difference
+  that is not there in up to 27% of experiments whose true spread is below one image; with it, in
+  less than 5% (`tests/test_intervals.py` simulates it);
+- the spread of draws within seeds / √draws: seeds that happen to agree, where their draws do not,
+  are luck. Of a difference it is that of the paired draws, or that of the two runs as if theirs
+  were independent, whichever is more: where draws have two peaks, the few in which one run falls
+  and the other does not may all be missing (`benchmarks/STATISTICS.md` has what this gains).
+
+Intervals over seeds cover what they say for values that are about normal. Seeds that collapse and
+skewed draws break that, and a few seeds need not show it: `shape` flags what is seen of it, and
+`benchmarks/STATISTICS.md` says how far the numbers can then be trusted.
 """
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+
+from analysis.verdicts import LEVEL, judge, t_factor
 
 RUN = ["architecture", "regime", "seed"]
 """Columns that name a run."""
 GROUP = ["architecture", "regime", "alpha"]
 """Columns that name a row of a table over seeds."""
-LEVEL = 0.95
-"""Coverage of every interval."""
-EFFECT = 0.01
-"""Difference in accuracy that an experiment should resolve: one point."""
-POWER = 0.8
-"""Probability with which it should do so."""
-MOST_SEEDS = 200
-"""Numbers of seeds above this are given as "more than"."""
 BASELINE = "clean"
 """The regime that others are compared with."""
-BETTER, WORSE, UNRESOLVED = "better", "worse", "unresolved"
-
-
-def t_factor(n, comparisons=1, level: float = LEVEL) -> np.ndarray:
-    """Return the factor by which a standard error of n units is multiplied; NaN for n < 2.
-
-    With more than one comparison the intervals are simultaneous: all of them hold together with
-    probability `level`, whatever the correlation between them (Bonferroni: Dunn, 1961, JASA 56).
-    A max-t method would be a little shorter, and would need that correlation, which a few seeds
-    do not give.
-    """
-    n = np.asarray(n, float)
-    tail = (1 - level) / (2 * np.asarray(comparisons, float))
-    return np.where(n > 1, stats.t.isf(tail, np.maximum(n - 1, 1)), np.nan)
 
 
 def half_width(values, floor: float = 0.0, level: float = LEVEL) -> float:
@@ -65,21 +53,25 @@ def half_width(values, floor: float = 0.0, level: float = LEVEL) -> float:
 def draw_means(rows: pd.DataFrame) -> pd.DataFrame:
     """Return a row per run and α: accuracy and loss over all images of all its +ε draws.
 
-    Columns: `RUN`, alpha, draws (their number), images (in the test set), accuracy, loss (NaN if
-    any draw's is), drop = accuracy(0) − accuracy(α), retention = accuracy(α) / accuracy(0); the
+    Columns: `RUN`, alpha, draws (their number), images (in the test set), accuracy, within (the
+    variance that draws leave of it: theirs / their number, NaN for one), loss (NaN if any draw's
+    is), drop = accuracy(0) − accuracy(α), retention = accuracy(α) / accuracy(0); the
     last two are NaN where α = 0 was not measured.
     """
     plus = rows[rows.sign > 0].sort_values([*RUN, "alpha", "draw"])
+    plus = plus.assign(fraction=plus.correct / plus.total)
     groups = plus.groupby([*RUN, "alpha"], observed=True)
     table = groups.agg(
         draws=("draw", "size"),
         images=("total", "max"),
         accuracy=("correct", "sum"),
+        within=("fraction", "var"),
         loss=("loss", "sum"),
         finite=("loss", "count"),
         total=("total", "sum"),
     ).reset_index()
     table["accuracy"] = table.accuracy / table.total
+    table["within"] /= table.draws
     table["loss"] = (table.loss / table.total).where(table.finite == table.draws)
     start = table[table.alpha == 0][[*RUN, "accuracy"]].rename(columns={"accuracy": "start"})
     table = table.merge(start, on=RUN, how="left")
@@ -88,13 +80,12 @@ def draw_means(rows: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns=["finite", "total", "start"])
 
 
-def over_seeds(table: pd.DataFrame, value: str, comparisons=1, floor=0.0) -> pd.DataFrame:
+def over_seeds(table: pd.DataFrame, value: str, floor=0.0) -> pd.DataFrame:
     """Return a row per `GROUP`: the mean of a column over seeds with its t-interval.
 
     Args:
         table: a row per run and α.
         value: the column; rows where it is NaN do not count as seeds.
-        comparisons: intervals that must hold together, one number or a Series indexed by `GROUP`.
         floor: least standard deviation over seeds, one number or a Series indexed by `GROUP`.
 
     Returns:
@@ -105,12 +96,22 @@ def over_seeds(table: pd.DataFrame, value: str, comparisons=1, floor=0.0) -> pd.
     out = groups.agg(seeds="count", mean="mean", sd="std")
     if isinstance(floor, pd.Series):
         floor = floor.reindex(out.index)
-    if isinstance(comparisons, pd.Series):
-        comparisons = comparisons.reindex(out.index)
     out["sd"] = out.sd.where(~(out.sd < floor), floor)
-    out["factor"] = t_factor(out.seeds, comparisons)
+    out["factor"] = t_factor(out.seeds)
     out["half"] = out.factor * out.sd / np.sqrt(out.seeds)
     return out.assign(low=out["mean"] - out.half, high=out["mean"] + out.half)
+
+
+def least_spread(table: pd.DataFrame) -> pd.Series:
+    """Return the least standard deviation over seeds of a mean accuracy, by `GROUP`.
+
+    One image, or what the draws leave: the root of the mean over seeds of their variance / draws.
+
+    Args:
+        table: a row per run and α with the columns images and within.
+    """
+    groups = table.groupby(GROUP, observed=True)
+    return np.maximum(1 / groups.images.max(), np.sqrt(groups.within.mean().fillna(0)))
 
 
 def mean_accuracy(rows: pd.DataFrame) -> pd.DataFrame:
@@ -121,7 +122,7 @@ def mean_accuracy(rows: pd.DataFrame) -> pd.DataFrame:
     """
     table = draw_means(rows)
     groups = table.groupby(GROUP, observed=True)
-    out = over_seeds(table, "accuracy", floor=1 / groups.images.max())
+    out = over_seeds(table, "accuracy", floor=least_spread(table))
     out["draws_min"], out["draws_max"] = groups.draws.min(), groups.draws.max()
     for name in ("drop", "retention", "loss"):
         out[name] = over_seeds(table, name)["mean"]
@@ -154,13 +155,20 @@ def paired(rows: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
     """Return each run beside the baseline run of its seed, over the draws that both have.
 
     The two share initial weights, batch order and, draw by draw, the unit noise. Columns: `RUN`
-    (of the other regime), alpha, draws (in common), images, and the differences, other − baseline,
-    in accuracy, drop and retention.
+    (of the other regime), alpha, draws (in common), images, the differences, other − baseline, in
+    accuracy, drop and retention, and within: the variance that draws leave of the first, that of
+    the paired draws or of the two runs as if independent, whichever is more, / their number.
     """
     plus = rows[rows.sign > 0].drop(columns=["loss", "sign"])
     on = ["architecture", "seed", "alpha", "draw"]
     base = plus[plus.regime == baseline].drop(columns="regime")
     both = plus[plus.regime != baseline].merge(base, on=on, suffixes=("", "_base"))
+    both = both.sort_values([*RUN, "alpha", "draw"])
+    both["single"], both["single_base"] = (
+        both.correct / both.total,
+        both.correct_base / both.total_base,
+    )
+    both["difference"] = both.single - both.single_base
     table = both.groupby([*RUN, "alpha"], observed=True).agg(
         draws=("draw", "size"),
         images=("total", "max"),
@@ -168,8 +176,12 @@ def paired(rows: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
         total=("total", "sum"),
         base=("correct_base", "sum"),
         total_base=("total_base", "sum"),
+        within=("difference", "var"),
+        apart=("single", "var"),
+        apart_base=("single_base", "var"),
     )
     table = table.reset_index()
+    table["within"] = np.maximum(table.within, table.apart + table.apart_base) / table.draws
     table["other"], table["base"] = table.other / table.total, table.base / table.total_base
     start = table[table.alpha == 0][[*RUN, "other", "base"]]
     table = table.merge(start, on=RUN, how="left", suffixes=("", "_start"))
@@ -178,7 +190,14 @@ def paired(rows: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
     table["accuracy"] = table.other - table.base
     table["drop"] = table.other_start - table.base_start - table.accuracy
     table["retention"] = table.other / other_start - table.base / base_start
-    return table[[*RUN, "alpha", "draws", "images", "accuracy", "drop", "retention"]]
+    return table[[*RUN, "alpha", "draws", "images", "accuracy", "drop", "retention", "within"]]
+
+
+def at_every_seed(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of those α at which every paired seed of the architecture and regime was
+    measured: a sweep that looks for the break adds strengths of its own, which are no verdicts."""
+    whole = pairs.groupby(GROUP[:2], observed=True).seed.transform("nunique")
+    return pairs[pairs.groupby(GROUP, observed=True).seed.transform("nunique") == whole]
 
 
 def paired_effects(
@@ -186,34 +205,26 @@ def paired_effects(
 ) -> pd.DataFrame:
     """Return the paired effect of each regime against the baseline, with verdicts.
 
-    The intervals are simultaneous over the non-zero α of one architecture and regime; α = 0 stands
-    by itself. The verdict is read from the interval: *better* or *worse* if it excludes zero, else
-    *unresolved*: the half-width then says what could not be seen.
-
     Args:
-        rows: the measurements.
+        rows: the measurements; strengths at which a paired seed lacks its pair do not count.
         quantity: "accuracy", "drop" or "retention"; only the first is judged, because a smaller
             drop from a lower start is not yet better.
         baseline: the regime to compare with.
 
     Returns:
-        A row per architecture, regime and α: the columns of `over_seeds` (its mean is called
-        effect), comparisons (the family's size), draws (least in common per seed), verdict
-        (accuracy only).
+        A row per architecture, regime and α: seeds, effect (mean over seeds), sd (over seeds, at
+        least `least_spread`), draws (least in common per seed), within (standard deviation over
+        seeds that their draws alone leave), and factor, half, low, high, comparisons, kind and
+        verdict as from `verdicts.judge`. Of other quantities each interval stands by itself.
     """
-    table = paired(rows, baseline)
+    table = at_every_seed(paired(rows, baseline))
     if quantity != "accuracy":
         table = table[table.alpha > 0]  # at 0 both are what they are by definition
     groups = table.groupby(GROUP, observed=True)
-    images = groups.images.max()
-    alphas = images.index.get_level_values("alpha")
-    nonzero = pd.Series(alphas > 0, images.index)
-    family = nonzero.groupby(GROUP[:2], observed=True).transform("sum").where(nonzero, 1)
-    out = over_seeds(table, quantity, comparisons=family, floor=1 / images)
-    out["comparisons"], out["draws"] = family, groups.draws.min()
-    if quantity == "accuracy":
-        out["verdict"] = np.select([out.low > 0, out.high < 0], [BETTER, WORSE], UNRESOLVED)
-    return out.rename(columns={"mean": "effect"}).reset_index()
+    out = over_seeds(table, quantity, floor=least_spread(table))
+    out["draws"], out["within"] = groups.draws.min(), np.sqrt(groups.within.mean())
+    out = out.reset_index()
+    return (judge(out) if quantity == "accuracy" else out).rename(columns={"mean": "effect"})
 
 
 def find_unpaired(rows: pd.DataFrame, baseline: str = BASELINE, draws: float = np.inf) -> list[str]:
@@ -235,55 +246,3 @@ def find_unpaired(rows: pd.DataFrame, baseline: str = BASELINE, draws: float = n
                 f" {baseline} have no partner (at α = {alphas})"
             )
     return messages
-
-
-def sd_interval(sd, n, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
-    """Return the χ² interval of a standard deviation estimated from n normal values; NaN n < 2."""
-    sd, df = np.asarray(sd, float), np.maximum(np.asarray(n, float) - 1, 1)
-    tail = (1 - level) / 2
-    low, high = (sd * np.sqrt(df / stats.chi2.isf(p, df)) for p in (tail, 1 - tail))
-    return np.where(np.asarray(n) > 1, low, np.nan), np.where(np.asarray(n) > 1, high, np.nan)
-
-
-def seeds_needed(sd, comparisons, effect: float = EFFECT, power: float = POWER) -> np.ndarray:
-    """Return how many seeds resolve a true effect of a stated size with the stated power.
-
-    The test is the two-sided one that `paired_effects` makes, at its simultaneous level; its power
-    under the non-central t is integrated over the distribution of the estimated variance. This is
-    not the power of the observed effect, which says nothing that its interval does not.
-
-    Args:
-        sd: true standard deviation over seeds, (m,).
-        comparisons: size of the family, (m,).
-        effect: the true effect, in the unit of `sd`.
-        power: probability of a verdict in the right direction.
-
-    Returns:
-        Seeds, (m,): from 2 to `MOST_SEEDS`, inf above, NaN where `sd` is.
-    """
-    sd, comparisons = np.broadcast_arrays(np.asarray(sd, float), np.asarray(comparisons, float))
-    needed = np.where(np.isnan(sd), np.nan, np.inf)
-    middles = (np.arange(200) + 0.5) / 200
-    for n in range(2, MOST_SEEDS + 1):
-        todo = np.flatnonzero(np.isinf(needed))
-        if not len(todo):
-            break
-        ratio = np.sqrt(stats.chi2.ppf(middles, n - 1) / (n - 1))  # estimated / true sd, (200,)
-        shift = effect / np.maximum(sd[todo], 1e-300) * np.sqrt(n)  # in standard errors
-        reached = stats.norm.sf(t_factor(n, comparisons[todo])[:, None] * ratio - shift[:, None])
-        needed[todo[reached.mean(axis=1) >= power]] = n
-    return needed
-
-
-def what_it_takes(effects: pd.DataFrame, effect: float = EFFECT) -> pd.DataFrame:
-    """Return, for each unresolved effect at α > 0, the seeds that would resolve `effect`.
-
-    Columns: `GROUP`, seeds (now), sd, needed, and needed_low to needed_high, the range that the
-    uncertainty of `sd` leaves (its 95% χ² interval); inf stands for more than `MOST_SEEDS`.
-    """
-    open_ = effects[(effects.verdict == UNRESOLVED) & (effects.alpha > 0)]
-    out = open_[[*GROUP, "seeds", "sd"]].reset_index(drop=True)
-    low, high = sd_interval(out.sd, out.seeds)
-    for name, sd in (("needed", out.sd), ("needed_low", low), ("needed_high", high)):
-        out[name] = seeds_needed(sd, open_.comparisons, effect)
-    return out

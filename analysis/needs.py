@@ -18,10 +18,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+import noises
 from analysis.search import search
 from config import REESTIMATED, Sweep
-from noises import FAMILIES
 from noises.family import Family
+from noises.gaussian import gaussian
 from store.files import Damaged
 from store.records import Record, curvature_block, rows, traits
 
@@ -78,7 +79,7 @@ def kinds(record: Record | None, sweep: Sweep) -> list[tuple[dict, Sweep, Family
         (
             sweep.settings_of(name, policy),
             replace(part, antithetic=part.antithetic and not policy),
-            FAMILIES[name],
+            noises.find(name),
         )
         for name, part in families
         for policy in policies
@@ -103,13 +104,14 @@ def fractions(rows: Iterable[list]) -> dict[Point, float]:
 
 def family_sweeps(sweep: Sweep) -> list[tuple[str, Sweep]]:
     """Return each further noise family that a sweep asks for, with the sweep of it alone."""
-    found = [(name, FAMILIES[name]) for name in sweep.families]
+    found = [(name, noises.find(name)) for name in sweep.families]
     return [(n, sweep.of_family(n, None if f.random else 1, f.signed)) for n, f in found]
 
 
 def check_families(sweep: Sweep) -> None:
     """Raise Damaged where a sweep, as a plan holds it, names a noise family that is not known."""
-    if unknown := sweep.families.keys() - FAMILIES.keys():
+    unknown = [name for name in sweep.families if not noises.exists(name)]
+    if unknown:
         raise Damaged(f"the plan asks for noise that is not known here: {', '.join(unknown)}")
 
 
@@ -126,7 +128,7 @@ def expected_points(sweep: Sweep) -> int:
 def lacking(
     rows: Iterable[list],
     sweep: Sweep,
-    family: Family = FAMILIES["gaussian"],
+    family: Family = gaussian,
     chance: float = 0.0,
     least: float = 0.0,
 ) -> list[Point]:

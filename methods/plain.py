@@ -1,6 +1,5 @@
 """Training without noise."""
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from methods.method import Method
@@ -10,6 +9,6 @@ class Plain(Method):
     """g = ∇L(w)."""
 
     def gradients(self, x: Tensor, y: Tensor) -> Tensor:
-        loss = F.cross_entropy(self.model(x), y)  # (B, C, H, W) -> (B, classes) -> ()
+        loss = self.loss(self.model(x), y)  # (B, C, H, W) -> (B, classes) -> ()
         loss.backward()
         return loss

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from noises.draws import normals
+
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-def normals(shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
-    """Return one standard normal per weight: the unit draw of most families."""
-    return generator.standard_normal(shape)
 
 
 STEPS = (1, 1.4, 2, 3, 5, 7)
@@ -39,7 +37,8 @@ class Family:
     """Measured where none are asked for; all > 0."""
     apply: Callable[[Tensor, Tensor, float], Tensor]
     """From the clean weight w, the draw z and the strength (> 0) to the noisy weight, a new tensor
-    of the shape of w. Larger strengths of one z are the same chip, worse."""
+    of the shape and dtype of w; neither w nor z is written into. Larger strengths of one z are the
+    same chip, worse."""
     unit: Callable[[tuple[int, ...], np.random.Generator], np.ndarray] = normals
     """From the shape of a weight to a draw z, of any shape: independent of weight and strength."""
     signed: bool = False
@@ -53,6 +52,33 @@ class Family:
     """Whether strengths between two others mean something; a number of bits is whole."""
     jumps: bool = False
     """Whether the smallest strength is already far from 0, so that nothing may be interpolated from
-    there."""
+    there: by more than a tenth of the spread of the weights."""
     show: Callable[[float], str] = "{:g}".format
     """A strength as people write it, such as "1 d" or "4 bits"."""
+    stream: str = ""
+    """The family whose draws it shares, so that the two are compared on the same chips; "" is its
+    own."""
+    numbers: int = 1
+    """How many numbers a draw has for each weight: z has the shape of the weight, or (numbers,
+    *shape); 0 where there are no draws."""
+    gradient: str = "1"
+    """∂w'/∂w with the scale of the noise held constant, in words. Training takes 1 for every
+    family: see `noises.training`."""
+    relative: bool = True
+    """Whether c·W has c times the noise of W: a strength says the same of every tensor."""
+    listed: bool = False
+    """Whether only `strengths` and `beyond` mean something."""
+    most: float = math.inf
+    """No strength is larger: a rate ends at 1."""
+    named: Callable[[float], float] = float
+    """The strength that a number in the name of a composition stands for: bits, for rounding."""
+
+    def check(self, strength: float) -> None:
+        """Raise ValueError, one sentence that says what is taken, for a strength that means
+        nothing in this family; 0 is the clean weight in every one."""
+        if self.listed and strength not in (0, *self.strengths, *self.beyond):
+            taken = ", ".join(f"{s:g}" for s in (*self.strengths, *self.beyond))
+            raise ValueError(f"takes one of the strengths {taken}, not {strength:g}")
+        if not (math.isfinite(strength) and 0 <= strength <= self.most):
+            rule = "a finite number ≥ 0" if math.isinf(self.most) else f"0 to {self.most:g}"
+            raise ValueError(f"takes a strength of {rule}, not {strength:g}")

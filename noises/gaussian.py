@@ -11,7 +11,7 @@ def apply(w, z, strength):
     """Return w + strength·s·z, in the dtype of w."""
     from noise import relative_std
 
-    return w.addcmul(z.to(w.dtype), relative_std(w).to(w.dtype), value=strength)
+    return w.addcmul(z, relative_std(w), value=strength).to(w.dtype)
 
 
 gaussian = Family(

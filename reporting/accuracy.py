@@ -4,27 +4,38 @@ Accuracies and retention are fractions, differences are in points (0.01); "±" i
 a 95% t-interval over seeds.
 """
 
-import itertools
-
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis import intervals
+from analysis.shape import find_flags, flags_of_pairs
+from analysis.verdicts import RESOLVED
 from reporting.plots import MANY, looks, place, set_alpha_axis, set_points_axis
 from reporting.results import Results
 from reporting.section import Chart, Section
-from reporting.text import NONE, Table, find, number, span, with_half
+from reporting.text import Table, find, number, span, with_half
+from reporting.words import (
+    FLAGGED,
+    points_of,
+    say_factors,
+    say_left_out,
+    say_verdicts,
+    verdict,
+)
 
 
 def section(results: Results) -> Section:
     """Return the answer, and accuracy by α with its paired effects."""
-    rows, effects, names = results.rows, results.effects, results.architectures
+    rows, names = results.rows, results.architectures
+    flags = flags_of_pairs(results.effects, find_flags(rows))
+    effects = results.effects.assign(flags=flags)
     means = intervals.mean_accuracy(rows)
     curves = (rows, intervals.draw_means(rows), means)
     pairs = (rows, effects, intervals.paired(rows))
     return Section(
         "accuracy",
-        intro=" ".join(say_factors(effects)),
+        intro=" ".join((*say_factors(effects), *say_left_out(rows, effects))),
         sentences={name: say_verdicts(effects, name) for name in names},
         by_architecture={name: main_table(means, effects, name) for name in results.measured},
         charts={
@@ -85,17 +96,17 @@ def draw_effects(
         seed["rasterized"] = len(dots) > MANY
         axes.plot(spread, 100 * dots.accuracy, color=look["color"], **seed)
         mine = mine[mine.half.notna()]
-        for resolved, part in mine.groupby(mine.verdict != intervals.UNRESOLVED):
+        for resolved, part in mine.groupby(mine.verdict.isin(RESOLVED)):
             label = f"{regime} − {intervals.BASELINE}, n = {mine.seeds.max()}"
             axes.errorbar(
                 place(part.alpha, origin) * shift,
                 100 * part.effect,
-                100 * part.half,
+                100 * np.array([part.effect - part.low, part.high - part.effect]),
                 fmt=look["marker"],
                 color=look["color"],
                 mfc=look["color"] if resolved else "white",
                 capsize=3,
-                label=f"{label}, {'resolved' if resolved else intervals.UNRESOLVED}",
+                label=f"{label}, {'resolved' if resolved else 'not resolved'}",
             )
     set_points_axis(axes, "effect")
     if axes.get_legend_handles_labels()[0]:
@@ -119,7 +130,8 @@ def main_table(means: pd.DataFrame, effects: pd.DataFrame, architecture: str) ->
     """Return absolute accuracy, paired effect, verdict, drop and retention side by side, by α.
 
     The frames are those of `intervals.mean_accuracy` and `intervals.paired_effects`. Columns of the
-    baseline, or of its comparison, stand only where some architecture has them.
+    baseline, or of its comparison, stand only where some architecture has them. Where there are
+    pairs, only strengths that all of them have are listed.
     """
     regimes, baseline = {*means.regime}, intervals.BASELINE
     has_baseline, has_other = baseline in regimes, bool(regimes - {baseline})
@@ -130,7 +142,8 @@ def main_table(means: pd.DataFrame, effects: pd.DataFrame, architecture: str) ->
     )
     others = [r for r in dict.fromkeys(means.index.get_level_values("regime")) if r != baseline]
     body = []
-    for alpha in sorted(means.index.unique("alpha")):
+    listed = effects if len(effects) else means
+    for alpha in sorted(listed.index.unique("alpha")):
         for regime in others or [None]:
             sides = [baseline] * has_baseline + [regime] * has_other
             shown = [find(means, (name, alpha)) for name in sides]
@@ -140,7 +153,7 @@ def main_table(means: pd.DataFrame, effects: pd.DataFrame, architecture: str) ->
                     f"{alpha:g}",
                     *([regime] if len(others) > 1 else []),
                     *(with_half(m, "mean") for m in shown),
-                    *([with_half(effect, "effect", 100, "+.2f")] if has_both else []),
+                    *([points_of(effect)] if has_both else []),
                     *([verdict(effect)] if has_both else []),
                     *(number(m.get("drop"), 2, 100) for m in shown),
                     *(number(m.get("retention"), 3) for m in shown),
@@ -163,92 +176,8 @@ def main_table(means: pd.DataFrame, effects: pd.DataFrame, architecture: str) ->
     caption = f"{architecture}: mean over seeds ± half-width of the 95% t-interval"
     if has_both:
         caption += (
-            f"; effect = {other} − {baseline}, paired by seed, simultaneous over the non-zero α; "
-            f"n of {baseline} / {other} / pairs"
+            f"; effect = {other} − {baseline}, paired by seed, its ± simultaneous over the "
+            f"non-zero α ([ ] cut where the word says more), at 0 that of the cost; {FLAGGED} data "
+            f"that are flagged; n of {baseline} / {other} / pairs"
         )
     return Table(caption, header, body)
-
-
-def verdict(effect: dict) -> str:
-    """Return the verdict word of an effect; an unresolved one with what could not be seen."""
-    if not effect:
-        return NONE
-    if effect["verdict"] != intervals.UNRESOLVED:
-        return effect["verdict"]
-    half = f"± {100 * effect['half']:.2f}" if effect["seeds"] > 1 else "one seed"
-    return f"{intervals.UNRESOLVED} ({half})"
-
-
-def say_verdicts(effects: pd.DataFrame, architecture: str) -> list[str]:
-    """Return, for each regime of an architecture, the answer in a sentence or two."""
-    mine = effects[effects.architecture == architecture]
-    return [say_verdict(part) for _, part in mine.groupby("regime", observed=True)]
-
-
-def say_verdict(effects: pd.DataFrame) -> str:
-    """Return the answer for one architecture and regime against the baseline."""
-    regime, n = effects.regime.iloc[0], span(effects.seeds.min(), effects.seeds.max())
-    noisy, start = effects[effects.alpha > 0], effects[effects.alpha == 0]
-    subject = f"Trained {regime} rather than {intervals.BASELINE}"
-    if effects.seeds.max() < 2:
-        return f"{subject}: one paired seed gives no interval, and so no verdict."
-    if noisy.empty:
-        return f"{subject}: nothing was measured at α > 0."
-    parts = []
-    for word in (intervals.BETTER, intervals.WORSE):
-        found = noisy[noisy.verdict == word]
-        if len(found):
-            most = found.loc[found.effect.abs().idxmax()]
-            points = points_of(most.effect, most.half)
-            where = f"most at {most.alpha:g}: " if len(found) > 1 else ""
-            parts.append(f"{word} at {say_alphas(found, noisy)} ({where}{points} points)")
-    unresolved = noisy[noisy.verdict == intervals.UNRESOLVED]
-    if len(unresolved):
-        ends = [f"{100 * half:.2f}" for half in (unresolved.half.min(), unresolved.half.max())]
-        seen = f"± {' to '.join(dict.fromkeys(ends))} points"
-        if unresolved.half.isna().any():
-            seen = "one seed only, or " + seen if unresolved.half.notna().any() else "one seed only"
-        parts.append(f"unresolved at {say_alphas(unresolved, noisy)} ({seen})")
-    text = f"{subject}, accuracy is {'; '.join(parts)}."
-    if len(start):
-        first = start.iloc[0]
-        points = points_of(first.effect, first.half)
-        text += f" Without noise (α = 0): {points} points, {first.verdict}."
-    return f"{text} n = {n} paired seeds, {span_draws(noisy)} draws each."
-
-
-def say_alphas(some: pd.DataFrame, every: pd.DataFrame) -> str:
-    """Return the α of some effects in words: a range where three or more are neighbours."""
-    chosen, grid = set(some.alpha), sorted(every.alpha)
-    if len(some) == len(every) > 1:
-        return f"every α from {grid[0]:g} to {grid[-1]:g}"
-    parts = []
-    for is_in, group in itertools.groupby(grid, chosen.__contains__):
-        neighbours = [f"{alpha:g}" for alpha in group]
-        if len(neighbours) > 2:
-            neighbours = [f"{neighbours[0]} to {neighbours[-1]}"]
-        parts += neighbours if is_in else []
-    return "α = " + ", ".join(parts)
-
-
-def points_of(effect: float, half: float) -> str:
-    """Return an effect in points with its half-width."""
-    return with_half({"x": effect, "half": half}, "x", 100, "+.2f")
-
-
-def span_draws(effects: pd.DataFrame) -> str:
-    """Return the numbers of draws that pairs have in common."""
-    return span(effects.draws.min(), effects.draws.max())
-
-
-def say_factors(effects: pd.DataFrame) -> list[str]:
-    """Return how wide simultaneous intervals are, for each n of seeds and size of family."""
-    noisy = effects[(effects.alpha > 0) & (effects.seeds > 1)]
-    cases = noisy[["seeds", "comparisons", "factor"]].drop_duplicates().sort_values("seeds")
-    return [
-        f"With {case.seeds} seeds, an interval simultaneous over {case.comparisons} "
-        f"{'strength' if case.comparisons == 1 else 'strengths'} is "
-        f"± {case.factor:.1f} standard errors of the mean; one by itself would be "
-        f"± {float(intervals.t_factor(case.seeds)):.1f}."
-        for case in cases.itertuples()
-    ]

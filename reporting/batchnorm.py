@@ -7,8 +7,8 @@ it that stale statistics are is what taking them anew under the same noise gives
 import pandas as pd
 from matplotlib.axes import Axes
 
+import noises
 from analysis.intervals import RUN, draw_means, over_seeds
-from noises import FAMILIES
 from reporting.accuracy import draw_line
 from reporting.plots import looks, set_alpha_axis
 from reporting.results import Results
@@ -73,7 +73,7 @@ def policy_table(both: pd.DataFrame, architecture: str, family: str) -> Table:
     """Return accuracy under both policies, and the share, by regime and strength."""
     mine = both[both.architecture == architecture]
     means = {n: over_seeds(mine, n) for n in ("frozen", "reestimated", "share")}
-    show = FAMILIES[family].show
+    show = noises.find(family).show
     body = []
     for key in means["frozen"].index:
         old, anew, share = (find(means[n], key) for n in means)

@@ -5,8 +5,8 @@ import functools
 import pandas as pd
 from matplotlib.axes import Axes
 
+import noises
 from analysis import intervals
-from noises import FAMILIES
 from reporting.accuracy import draw_curves, main_table
 from reporting.results import Results
 from reporting.section import Chart, Section
@@ -27,7 +27,7 @@ def section(results: Results) -> Section:
         charts[f"noise-{family}"] = Chart(f"Accuracy under {family}", draw, curves, names)
         frames.append(make_csv(family, means, effects))
     intro = "Strength 1 is, of " + "; of ".join(
-        f"{family}, {FAMILIES[family].meaning}" for family in results.families
+        f"{family}, {noises.find(family).meaning}" for family in results.families
     )
     return Section(
         "families",

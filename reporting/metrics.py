@@ -1,26 +1,44 @@
-"""One number per curve, and the seeds it would take: tables. No torch."""
+"""One number per curve, and what it would take to resolve more: tables. No torch."""
+
+import math
 
 import pandas as pd
 
-from analysis import curves, intervals
+from analysis import curves, intervals, power
+from analysis.endpoints import endpoints
 from reporting.results import Results
 from reporting.section import Section
-from reporting.text import Table, bounds, count, find, number
+from reporting.text import NONE, Table, bounds, count, find
+from store.records import Record
+
+Times = dict[tuple, tuple[float, float]]
+"""By architecture and regime: core-seconds of one more paired seed, and of one more draw of it."""
 
 
 def section(results: Results) -> Section:
     """Return the metrics of each architecture, and what it would take."""
-    metrics, ends = curves.curve_metrics(results.rows), curves.alpha_range(results.rows)
+    rows = results.rows
+    metrics = curves.curve_metrics(rows)
+    open_ = power.open_comparisons(results.effects, endpoints(rows, effects=results.effects))
+    takes = power.what_it_takes(open_, find_times(results.records))
     means = curves.metrics_over_seeds(metrics)
     pairs = curves.metrics_over_seeds(curves.paired_metrics(metrics))
     return Section(
         "metrics",
         by_architecture={
-            name: metrics_table(means, pairs, name, ends) for name in results.measured
+            name: metrics_table(means, pairs, name, find_range(rows, name))
+            for name in results.measured
         },
-        tables=[seeds_table(results.effects)],
+        tables=[takes_table(takes)],
         csv={"curves.csv": metrics},
     )
+
+
+def find_range(rows: pd.DataFrame, architecture: str) -> curves.Bounds:
+    """Return the smallest and the largest α > 0 that all runs of an architecture have; NaN if none
+    is."""
+    common = curves.common_alphas(rows[(rows.architecture == architecture) & (rows.sign > 0)])
+    return (float(common[0]), float(common[-1])) if len(common) else curves.NOT_KNOWN
 
 
 def metrics_table(
@@ -33,7 +51,7 @@ def metrics_table(
     Args:
         means, pairs: from `curves.metrics_over_seeds`, of runs and of pairs.
         architecture: the one to show.
-        ends: the smallest and the largest α > 0.
+        ends: from `find_range`.
     """
     low, high = ends
     means, pairs = (
@@ -51,30 +69,90 @@ def metrics_table(
     caption = (
         f"{architecture}: curve metrics, mean over seeds [95% t-interval, each by itself] (n). "
         "α-valued metrics: geometric means, and ratios; else differences. "
-        f"Between α = {low:g} and {high:g}; small: α ≤ {curves.SMALL:g}. "
+        f"Between α = {low:g} and {high:g}, the strengths that all runs have; "
+        f"small: α ≤ {curves.SMALL:g}. "
         "> and <: beyond what was swept"
     )
     return Table(caption, header, body)
 
 
-def seeds_table(effects: pd.DataFrame) -> Table:
-    """Return how many seeds each unresolved comparison would take."""
+def takes_table(takes: pd.DataFrame) -> Table:
+    """Return what each unresolved comparison would take, from `power.what_it_takes`."""
     body = [
         [
             f"{row.architecture}, {row.regime}",
-            f"{row.alpha:g}",
-            f"{row.seeds}",
-            number(row.sd, 3, 100),
-            count(row.needed),
-            " to ".join(dict.fromkeys((count(row.needed_low), count(row.needed_high)))),
+            row.what,
+            f"{row.seeds} × {row.draws}",
+            say_half(row.half, row.unit),
+            say_half(row.upper, row.unit).removeprefix("± "),
+            count(row.needed_seeds),
+            say_best(row),
+            say_hour(row.hour_seeds, row.half_seeds, row.unit, "seed"),
+            say_hour(row.hour_draws, row.half_draws, row.unit, "draw"),
         ]
-        for row in intervals.what_it_takes(effects).itertuples()
-        if row.seeds > 1  # one seed has no spread to go by
+        for row in takes.itertuples()
     ]
+    point = f"{power.TARGETS['points']:g} point"
     caption = (
-        f"Seeds that would resolve an effect of {100 * intervals.EFFECT:g} point with "
-        f"{100 * intervals.POWER:g}% power at the simultaneous level, for each unresolved "
-        "comparison; the range is what the uncertainty of the spread (95% χ² interval) leaves"
+        f"What would resolve an effect of {point}, or a tolerance of "
+        f"{math.exp(power.TARGETS['ratio']):.2f}, with {100 * power.POWER:g}% power at the level "
+        "of the first step, for each unresolved comparison, if the spread over seeds is its upper "
+        f"bound (one-sided {100 * power.SURE:g}%, χ²): seeds, with the draws there are; and the "
+        "cheapest seeds × draws, in core-hours. The last two columns: what the next core-hour "
+        "makes of the ± with the spread as estimated, by the times in the records"
     )
-    header = ["Comparison", "α", "n now", "Spread over seeds (points)", "Seeds needed", "Range"]
+    header = [
+        "Comparison",
+        "Of",
+        "Seeds × draws",
+        "± now",
+        "Spread, at most",
+        "Seeds needed",
+        "Cheapest",
+        "An hour of seeds",
+        "An hour of draws",
+    ]
     return Table(caption, header, body)
+
+
+def say_half(half: float, unit: str) -> str:
+    """Return a half-width or a spread: in points, or as the factor that a ratio has either way."""
+    if not math.isfinite(half):
+        return NONE
+    return f"× {math.exp(half):.3f}" if unit == "ratio" else f"± {half:.2f}"
+
+
+def say_best(row) -> str:
+    """Return the cheapest way of a comparison; a dash where there is none or it is not known."""
+    if math.isnan(row.best_seeds):
+        return NONE
+    return f"{row.best_seeds:.0f} × {row.best_draws:.0f}, {row.best_hours:.1f} h"
+
+
+def say_hour(more: float, half: float, unit: str, what: str) -> str:
+    """Return what a core-hour of seeds or draws makes of a half-width."""
+    if math.isnan(more):
+        return NONE
+    return f"{say_half(half, unit)} ({more:+.0f} {what}{'' if more == 1 else 's'})"
+
+
+def find_times(records: list[Record]) -> Times:
+    """Return what seeds and draws take, by the times that records hold: medians over runs, with
+    those of the baseline's runs, which a pair needs too. Without times, nothing."""
+    found: dict[tuple, list] = {}
+    for record in records:
+        who, facts = record["identity"], record["provenance"]
+        training, measuring = facts.get("training") or {}, facts.get("measuring") or {}
+        rows = [row for block in record["measurements"] for row in block["rows"]]
+        draws = len({row[1] for row in rows}) or 1
+        if "epoch_seconds" in training and "seconds" in measuring:
+            threads = training.get("threads", 1)
+            spent = threads * sum(training["epoch_seconds"]), threads * measuring["seconds"]
+            key = who["architecture"], who["regime"]
+            found.setdefault(key, []).append((sum(spent), spent[1] / draws))
+    each = {key: pd.DataFrame(times).median() for key, times in found.items()}
+    return {
+        key: tuple(each[key] + each[key[0], intervals.BASELINE])
+        for key in each
+        if key[1] != intervals.BASELINE and (key[0], intervals.BASELINE) in each
+    }

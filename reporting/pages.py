@@ -20,7 +20,9 @@ from reporting import (
     batchnorm,
     curvature,
     draws,
+    endpoints,
     families,
+    flags,
     metrics,
     plots,
     quantised,
@@ -35,10 +37,12 @@ from store.plan import AXES, Plan
 TEMPLATES = Path(__file__).parent / "templates"
 SECTIONS = (
     summary.section,
+    endpoints.section,
     accuracy.section,
     metrics.section,
     draws.section,
     batchnorm.section,
+    flags.section,
     families.section,
     sizes.section,
     quantised.section,
@@ -55,6 +59,8 @@ LATEX = {
     "²": r"$^2$",
     "^": r"\textasciicircum{}",
     "~": r"\textasciitilde{}",
+    "†": r"$\dagger$",
+    "×": r"$\times$",
     **{c: f"\\{c}" for c in "&%#_{}$"},
     **{c: f"${c}$" for c in "<>"},
 }

@@ -53,7 +53,7 @@ def looks(regimes: pd.Series) -> dict[str, dict]:
     return {
         name: {
             "color": HUES[i % len(HUES)],
-            "linestyle": DASHES[i % len(DASHES)],
+            "linestyle": DASHES[(i + i // 12) % len(DASHES)],  # the pairs repeat after 12
             "marker": MARKERS[i % len(MARKERS)],
         }
         for i, name in enumerate(dict.fromkeys((*REGIMES, *regimes.cat.categories)))

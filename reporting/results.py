@@ -27,8 +27,9 @@ class Results:
     records: list[Record]
     """Records of the plan's recipe, in table order: architecture, regime, seed."""
     rows: pd.DataFrame
-    """A row per measurement on the test images: `intervals.RUN` and `records.COLUMNS`. Architecture
-    and regime are categories in table order, so that every table and figure follows it."""
+    """A row per measurement on the test images: `intervals.RUN`, `records.COLUMNS` and chance, the
+    accuracy of guessing. Architecture and regime are categories in table order, so that every table
+    and figure follows it."""
     training: pd.DataFrame
     """The same for the training images on which the curvature is predicted; mostly empty."""
     traces: pd.DataFrame
@@ -97,11 +98,11 @@ def read(results_dir: Path) -> Results:
 
     def frame(rows_of: Callable[[Record], Iterable], columns: Iterable[str]) -> pd.DataFrame:
         rows = [
-            (*(record["identity"][name] for name in RUN), *row)
+            (*(record["identity"][name] for name in RUN), *row, records.traits(record)["chance"])
             for record in chosen
             for row in rows_of(record)
         ]
-        table = pd.DataFrame(rows, columns=[*RUN, *columns])
+        table = pd.DataFrame(rows, columns=[*RUN, *columns, "chance"])
         numbers = {name: NUMBERS.get(name, float) for name in ("seed", *columns)}
         return table.astype({**kinds, **numbers})
 
@@ -122,14 +123,17 @@ def read(results_dir: Path) -> Results:
         frames = {n: frame(functools.partial(rows_of, n), columns) for n in names}
         return {name: table for name, table in frames.items() if len(table)}
 
+    # also what an earlier command asked for, and compositions that are in no registry
+    asked = (name for part in plan.parts for name in part.sweep.families)
+    names_of_noise = list(dict.fromkeys((*FAMILIES, *asked)))
     return Results(
         plan=plan,
         records=chosen,
         rows=frame(lambda r: records.rows(r, sweep.settings), records.COLUMNS),
         training=frame(lambda r: records.rows(r, sweep.training_settings), records.COLUMNS),
         traces=frame(trace_of, ("trace", "error")),
-        families=by_family(name for name in FAMILIES if name != "gaussian"),
-        reestimated=by_family(FAMILIES, REESTIMATED),
+        families=by_family(name for name in names_of_noise if name != "gaussian"),
+        reestimated=by_family(names_of_noise, REESTIMATED),
         left_out=[message.removeprefix(f"{folder}/") for message in (*others, *problems)],
     )
 

@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 
 from analysis import curves
 from analysis.intervals import RUN, over_seeds
-from noises import FAMILIES
 from reporting.plots import DASHES, HUES, MARKERS, set_alpha_axis
 from reporting.results import Results
 from reporting.section import Chart, Section
@@ -119,7 +118,7 @@ def draw_families(regime: str, axes: Axes, both: pd.DataFrame) -> None:
     """Draw the mean accuracy over seeds of each family against its realised size."""
     mine = both[(both.regime == regime) & (both.strength > 0)]
     set_alpha_axis(axes, mine["size"].round(3), zero=False)
-    for i, family in enumerate(name for name in FAMILIES if (mine.noise == name).any()):
+    for i, family in enumerate(dict.fromkeys(mine.noise)):
         means = mine[mine.noise == family].groupby("strength")[["size", "accuracy"]].mean()
         look = {"color": HUES[i % len(HUES)], "linestyle": DASHES[i // len(HUES) % len(DASHES)]}
         axes.plot(means["size"], means.accuracy, **look, marker=MARKERS[i % 6], ms=3, label=family)

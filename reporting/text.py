@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis import intervals
+from analysis import power
 
 
 def find(table: pd.DataFrame, key: tuple) -> dict:
@@ -101,4 +101,4 @@ def count(value: float) -> str:
     """Return a number of seeds; above the cap only that it is."""
     if pd.isna(value):
         return NONE
-    return f"> {intervals.MOST_SEEDS}" if value > intervals.MOST_SEEDS else f"{value:.0f}"
+    return f"> {power.MOST}" if value > power.MOST else f"{value:.0f}"

@@ -21,7 +21,7 @@ def flops(architecture: str, dataset: str) -> float:
     """Return the operations of one image's forward pass, counted by PyTorch."""
     spec = data.DATASETS[dataset]
     shape = spec.shape
-    model = models.build(architecture, shape, spec.mean, spec.std).eval()
+    model = models.build_for(architecture, spec).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.zeros(1, 1, *shape[1:3]).expand(1, shape.channels, -1, -1))
     return float(counter.get_total_flops())
@@ -30,9 +30,8 @@ def flops(architecture: str, dataset: str) -> float:
 @functools.cache
 def policies(architecture: str, dataset: str) -> int:
     """Return under how many BatchNorm policies an architecture is measured."""
-    spec = data.DATASETS[dataset]
     with torch.device("meta"):
-        return 1 + has_batchnorm(models.build(architecture, spec.shape, spec.mean, spec.std))
+        return 1 + has_batchnorm(models.build_for(architecture, data.DATASETS[dataset]))
 
 
 def cost(run: Run, sweep: Sweep) -> float:
@@ -42,7 +41,9 @@ def cost(run: Run, sweep: Sweep) -> float:
     test = sweep.test_size or run.recipe.validation_size or spec.test_count
     parts = [sweep, *(part for _, part in family_sweeps(sweep))]
     passes = sum(map(expected_points, parts)) * policies(run.architecture, run.recipe.dataset)
-    images = METHODS[run.method["name"]].cost * BACKWARD * run.recipe.epochs * train + passes * test
+    recipe, method = run.recipe, METHODS[run.method["name"]]
+    epochs = recipe.budget or method.cost * recipe.epochs  # of plain training
+    images = BACKWARD * epochs * train + passes * test
     return flops(run.architecture, run.recipe.dataset) * images
 
 
@@ -55,11 +56,11 @@ def shards(runs: list[Run], count: int, sweep: Sweep) -> list[list[Run]]:
     """
     parts: list[list[Run]] = [[] for _ in range(count)]
     loads = [(0.0, n) for n in range(count)]
-    alike = {(run.architecture, run.recipe): run for run in runs}  # a few, of thousands of runs
+    alike = {(run.architecture, run.regime, run.recipe): run for run in runs}  # a few of thousands
     costs = {kind: cost(run, sweep) for kind, run in alike.items()}
 
     def price(run: Run) -> float:
-        return costs[run.architecture, run.recipe]
+        return costs[run.architecture, run.regime, run.recipe]
 
     for run in sorted(runs, key=lambda run: (-price(run), run.run_id)):
         load, n = loads[0]

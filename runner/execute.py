@@ -29,7 +29,7 @@ from store import checkpoints, records
 from store.files import Damaged, Foreign, set_aside
 from store.folders import Folders
 from store.records import Record
-from train import Stopped, initial_model, train
+from train import Stopped, initial_model, teacher_of, train
 
 SAVE_EVERY = 2.0  # seconds between writes of a record while it is being measured
 BATCHNORM_BATCH = 256  # of the 1,024 training images: four equal batches, which count alike
@@ -75,6 +75,14 @@ def checked(load: Callable, path: Path, *args, tell: Tell):
         raise Foreign(f"{error}; move it away to go on") from None
 
 
+def without_weights(run: Run, folders: Folders) -> str:
+    """Return what to do about a record whose weights are not there."""
+    return (
+        f"{folders.record(run)}: the weights that it was measured on are not there; bring "
+        f"{checkpoints.final_path(folders.checkpoints, run)}, or move the record away to train anew"
+    )
+
+
 def execute(
     run: Run,
     sweep: Sweep,
@@ -107,7 +115,8 @@ def execute(
     if is_complete(record, sweep, others):
         return
     dataset = load_dataset(run, sweep, folders.data)
-    model, trained = trained_model(run, dataset, folders, device, provenance, tell, stop)
+    anew = record is None
+    model, trained = trained_model(run, dataset, folders, device, provenance, tell, stop, anew)
     model.register_forward_pre_hook(lambda *_: (stop(), None)[1])  # each pass is a sign of life
     weights = checkpoints.content_digest(model.state_dict())
     measuring = {**provenance, "seconds": 0.0}
@@ -115,6 +124,8 @@ def execute(
     traits = {"chance": 1 / dataset.classes, "batchnorm": has_batchnorm(model)}
     if record is None:
         record = records.new(run, weights, trained["history"], facts, traits)
+        if "realised" in trained:  # checkpoints of before have none
+            record["realised"] = trained["realised"]
     elif record["weights"] != weights:
         checkpoint = checkpoints.final_path(folders.checkpoints, run)
         raise records.Conflict(
@@ -156,16 +167,22 @@ def trained_model(
     provenance: dict,
     tell: Tell = lambda kind, **facts: None,
     stop: Stop = lambda: False,
+    anew: bool = True,
 ) -> tuple[nn.Module, dict]:
     """Return the trained model of `run` and its checkpoint, from disk or by training it.
 
     Raises:
+        records.Conflict: if it is not on disk, and may not be trained `anew`, since a record holds
+            measurements of it: other weights would be in vain.
         train.Stopped, train.Diverged, files.Foreign, OSError.
     """
     final = checkpoints.final_path(folders.checkpoints, run)
     resume = checkpoints.resume_path(folders.checkpoints, run)
     content = checked(checkpoints.load, final, run, tell=tell)
+    if content is None and not anew:
+        raise records.Conflict(without_weights(run, folders))
     if content is None:
+        teacher, realised = teach(run, dataset, folders, device, provenance, tell, stop), {}
         state = checked(checkpoints.load, resume, run, tell=tell)
         seconds = list(state["provenance"]["epoch_seconds"]) if state else []
         parts: dict = {}
@@ -185,24 +202,43 @@ def trained_model(
             if finished_epoch:
                 seconds.append(unfinished)
                 started, unfinished = time.monotonic(), 0.0
-            if state["epoch"] < run.recipe.epochs:
+            realised.update(state["realised"])
+            if not state["finished"]:
                 times = {"epoch_seconds": list(seconds), "unfinished_seconds": unfinished, **parts}
                 checkpoints.save(resume, run, {**state, "provenance": {**provenance, **times}})
             if finished_epoch:
                 loss = state["history"][-1]
                 tell(Kind.EPOCH, epoch=state["epoch"], loss=loss, seconds=seconds[-1])
 
-        model, history = train(run, dataset, device, state, save, stop)
+        model, history = train(run, dataset, device, state, save, stop, teacher)
         # Another process may have finished the same run meanwhile: its weights stand.
-        content = checked(checkpoints.load, final, run, tell=tell)
-        if content is None:
-            facts = {**provenance, "epoch_seconds": seconds, **parts}
-            content = checkpoints.finished(model, history, facts)
-            checkpoints.save(final, run, content)
+        facts = {**provenance, "epoch_seconds": seconds, **parts}
+        mine = checkpoints.finished(model, history, facts) | {"realised": realised}
+        while (content := checked(checkpoints.load, final, run, tell=tell)) is None:
+            if checkpoints.create(final, run, mine):
+                content = mine
+                break
     resume.unlink(missing_ok=True)
     model = initial_model(run)
     model.load_state_dict(content["model"])
     return model.to(device).eval(), content
+
+
+def teach(run: Run, dataset, folders, device, provenance, tell: Tell, stop: Stop):
+    """Return the trained model that teaches a run, from disk or by training it; None if none does.
+
+    It is the clean run of the same seed, to the bit, and stays for that.
+    """
+    taught_by = teacher_of(run)
+    if taught_by is None:
+        return None
+
+    def quiet(kind: str, **facts) -> None:  # its epochs are not those of the run
+        if kind == Kind.NOTE:
+            tell(kind, **facts)
+
+    teacher, _ = trained_model(taught_by, dataset, folders, device, provenance, quiet, stop)
+    return teacher
 
 
 def extend(

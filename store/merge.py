@@ -1,68 +1,123 @@
-"""Results of several machines in one folder: records taken over, checked and never changed."""
+"""Results of several machines in one folder: what agrees is taken, what contradicts is named."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from store import records
-from store.files import Damaged, set_aside
-from store.plan import Plan, load_plan, save_plan
-from store.records import Record
+from store.changes import kind_of
+from store.files import Damaged, Foreign, set_aside
+from store.plan import Plan, ask, load_plan
+from store.records import Record, curvature_block, key, rows
 
 
 class NotResults(ValueError):
     """A folder that was given as one of results, and is none; the message names the option."""
 
 
-def merge_results(results_dir: Path, others: Iterable[Path]) -> list[str]:
+@dataclass(frozen=True)
+class Merged:
+    """What a merge did not take, in messages of one line."""
+
+    problems: list[str] = field(default_factory=list)
+    """Files of other folders that are no good records."""
+    conflicts: list[str] = field(default_factory=list)
+    """Records that contradict ours, or a file of ours in their way: of these ours stay."""
+
+
+def merge_results(results_dir: Path, others: Iterable[Path], prefer: str = "") -> Merged:
     """Take the records of other results folders into one, and their plans where recipes agree.
 
-    All are read and compared first. Merging again changes nothing.
+    Runs may be going on in any of the folders. Merging again changes nothing.
 
-    Returns:
-        A message for each file of another folder that is not a good record; it was not taken.
+    Args:
+        results_dir, others: the folders.
+        prefer: whose numbers stay where two records contradict each other: "mine" or "theirs";
+            a record of other weights that is replaced is kept as `.json.replaced`. With "" ours
+            stay, and the contradiction is one of the conflicts.
 
     Raises:
-        NotResults: if another folder holds no records.
-        Conflict, Damaged, Foreign: if two records of one run disagree, or a plan or a file in the
-            way is not ours. In all of these cases nothing was written.
+        NotResults: if another folder holds no records, or there is no plan.
+        Damaged: if a plan is not of this version. In both cases nothing was written.
+        OSError: if something cannot be read or written.
     """
-    taken: dict[str, Record] = {}
-    damaged: list[Path] = []
-    problems: list[str] = []
-    before = plan = plan_there(results_dir)
+    others, merged = list(others), Merged()
+    plan = before = plan_there(results_dir)
     for other in others:
         if not (other / "runs").is_dir():
             raise NotResults(f"--merge: {other} is not a results folder (it has no runs/)")
-        found, bad = records.load_all(other / "runs")
-        problems += bad
-        for theirs in found:
-            run_id = theirs["run_id"]
-            if run_id not in taken:
-                path = results_dir / "runs" / f"{run_id}.json"
-                try:
-                    taken[run_id] = records.load(path)
-                except FileNotFoundError:
-                    taken[run_id] = theirs
-                except Damaged:
-                    damaged.append(path)
-                    taken[run_id] = theirs
-            taken[run_id] = records.merge(taken[run_id], theirs)
         theirs = plan_there(other)
         if plan is None or theirs is None:
             plan = plan or theirs
-        elif (plan.recipe, plan.sweep.settings) == (theirs.recipe, theirs.sweep.settings):
+        elif kind_of(plan) == kind_of(theirs):
             plan = theirs.joined(plan)
     if plan is None:
         raise NotResults(f"--results-dir: {results_dir} has no plan.json, nor has what is merged")
-    for path in damaged:
-        set_aside(path)
-    for run_id, record in taken.items():
-        path = results_dir / "runs" / f"{run_id}.json"
-        if not path.exists() or path.read_bytes() != records.dumps(record).encode():
-            records.save(path, record)
+    for other in others:
+        found, bad = records.load_all(other / "runs")
+        merged.problems.extend(bad)
+        for theirs in found:
+            path = results_dir / "runs" / f"{theirs['run_id']}.json"
+            try:
+                merged.conflicts.extend(take(path, theirs, prefer))
+            except (records.Conflict, Foreign) as error:
+                merged.conflicts.append(str(error))
     if plan != before:
-        save_plan(results_dir, plan)
-    return problems
+        ask(results_dir, plan)
+    return merged
+
+
+def take(path: Path, theirs: Record, prefer: str = "") -> list[str]:
+    """Take a record into the one at `path`; return in what they contradict each other, if it stays.
+
+    Raises:
+        records.Conflict: if another process has made a record of other weights meanwhile.
+        Foreign: if the file there is not a record.
+        OSError: if it cannot be written.
+    """
+    try:
+        mine = records.load(path)
+    except FileNotFoundError:
+        mine = None
+    except Damaged:
+        set_aside(path)
+        mine = None
+    found = contradictions(mine, theirs) if mine else []
+    if found and prefer == "theirs":
+        records.put(path, theirs)
+        return []
+    if mine is None or mine["weights"] == theirs["weights"]:
+        records.save(path, with_head(theirs, mine or theirs))
+    if not found or prefer == "mine":
+        return []
+    more = f", and in {len(found) - 1} more" if len(found) > 1 else ""
+    return [f"{theirs['run_id']}: two records of it differ {found[0]}{more}"]
+
+
+def with_head(record: Record, other: Record) -> Record:
+    """Return a record with the history and provenance of another."""
+    return {**record, "history": other["history"], "provenance": other["provenance"]}
+
+
+def contradictions(mine: Record, theirs: Record) -> list[str]:
+    """Return where two records of one run hold other numbers, in words; of other weights only that.
+
+    Where one of them holds nothing there is no contradiction.
+    """
+    for part in ("run_id", "identity", "weights"):
+        if mine[part] != theirs[part]:
+            return [f"in {part}"]
+    found = []
+    for block in theirs["measurements"]:
+        ours = {key(row): row for row in rows(mine, block["settings"])}
+        for row in block["rows"]:
+            if ours.get(key(row), row) != row:
+                alpha, draw, sign = key(row)
+                found.append(f"at α = {alpha:g}, draw {draw}" + (", sign −1" if sign < 0 else ""))
+    for block in theirs.get("curvature", []):
+        if curvature_block(mine, block["settings"]) not in (None, block):
+            found.append(f"in curvature (noise seed {block['settings'].get('noise_seed')})")
+    return found
 
 
 def plan_there(results_dir: Path) -> Plan | None:

@@ -3,16 +3,17 @@
 import functools
 import json
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
 
-from config import ONWARD, REGIMES, Recipe, Run, Sweep, introduced, make_runs, written
+from config import ONWARD, REGIMES, Recipe, Run, Sweep, make_runs, written
+from store import shared
+from store.changes import AXES, BROKEN, kind_of, united
 from store.files import Damaged, write_whole
+from store.knobs import typed
 from store.records import Record
-
-AXES = ("architectures", "regimes", "seeds")
+from store.shared import View
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,18 @@ class Plan:
         ]
         return functools.reduce(union_of_sweeps, sweeps)
 
+    @property
+    def asked(self) -> dict[Run, Sweep]:
+        """What is asked for of each run, however the plan is divided into parts."""
+        return {run: self.sweep_of(run) for run in self.runs}
+
     def joined(self, other: "Plan") -> "Plan":
         """Return this plan with the runs and points of an earlier one, if recipe and test agree.
 
         A run of `mlp` adds to the plan that `cnn` is already in; another recipe replaces it. What
         one asks for an architecture or seed is not asked for those of the other.
         """
-        if (other.recipe, other.sweep.settings) != (self.recipe, self.sweep.settings):
+        if kind_of(other) != kind_of(self):
             return self
         parts: list[Plan] = []
         for part in (*other.parts, *self.parts):
@@ -158,9 +164,42 @@ def plan_path(results_dir: Path) -> Path:
     return results_dir / "plan.json"
 
 
+def parts_folder(results_dir: Path) -> Path:
+    """Return where changes of the plan are while they are being made."""
+    return results_dir / "plan.parts"
+
+
 def save_plan(results_dir: Path, plan: Plan) -> None:
-    """Write the plan whole."""
-    write_whole(plan_path(results_dir), (json.dumps(as_data(plan), indent=1) + "\n").encode())
+    """Write the plan whole, whatever was asked for before."""
+    write_whole(plan_path(results_dir), dumps(plan))
+
+
+def ask(results_dir: Path, plan: Plan) -> None:
+    """Add to what is asked for: see `Plan.joined`. Whatever others ask for meanwhile is kept.
+
+    Raises:
+        Damaged: if the plan that is there cannot be read.
+        OSError: if it cannot be written.
+    """
+    _change(results_dir, "ask", {"plan": as_data(plan)})
+
+
+def forget(results_dir: Path, asked: Plan, named: Collection[str] = ()) -> None:
+    """Take something out of the plan: see `changes.without`; raise as `ask` does."""
+    _change(results_dir, "forget", {"plan": as_data(asked), "named": sorted(named)})
+
+
+def _change(results_dir: Path, kind: str, body: dict) -> None:
+    def fold(view: View) -> bytes:
+        plan, there = united(view, from_data)
+        return view.whole if plan is there else dumps(plan)
+
+    path, folder = plan_path(results_dir), parts_folder(results_dir)
+    try:
+        shared.add(path, folder, kind, json.dumps(body).encode(), fold, absorb=False)
+        shared.clear(folder)
+    except BROKEN as error:
+        raise damage(path, error) from None
 
 
 def as_data(plan: Plan) -> dict:
@@ -170,56 +209,54 @@ def as_data(plan: Plan) -> dict:
     return {**axes, **knobs, "earlier": tuple(as_data(part) for part in plan.earlier)}
 
 
+def dumps(plan: Plan) -> bytes:
+    """Return the bytes of a plan's file."""
+    return (json.dumps(as_data(plan), indent=1) + "\n").encode()
+
+
 def load_plan(results_dir: Path) -> Plan:
-    """Read the plan of a results folder.
+    """Read the plan of a results folder, with what is being asked for at this moment.
 
     Raises:
         FileNotFoundError: if the folder has none.
         Damaged: if it cannot be read or is not a plan of this version.
     """
+    path = plan_path(results_dir)
     try:
-        body = json.loads(plan_path(results_dir).read_bytes())
-        earlier = tuple(plain(part) for part in body.pop("earlier", ()))
-        plan = replace(plain(body), earlier=earlier)
-        if unknown := {regime for part in plan.parts for regime in part.regimes} - {*REGIMES}:
+        plan, _ = united(shared.look(path, parts_folder(results_dir)), from_data)
+    except BROKEN as error:
+        raise damage(path, error) from None
+    if plan is None:
+        raise FileNotFoundError(2, "No such file", str(path))
+    return plan
+
+
+def damage(path: Path, error: Exception) -> Exception:
+    """Return what to raise for an error of `BROKEN`."""
+    if isinstance(error, OSError) and path.is_file():
+        return error
+    deep = isinstance(error, RecursionError)
+    reason = "nested too deep" if deep else " ".join(str(error).split())[:200]
+    return Damaged(f"{path}: not a plan of this version ({reason})")
+
+
+def from_data(body: dict) -> Plan:
+    """Return the plan that JSON data describes, or raise one of `BROKEN`."""
+    earlier = tuple(plain(part) for part in body.pop("earlier", ()))
+    plan = replace(plain(body), earlier=earlier)
+    for part in plan.parts:
+        if unknown := {*part.regimes} - REGIMES.keys():
             raise ValueError(f"regime {min(unknown)!r} is not registered here")
-        for part in plan.parts:
-            _ = part.sweep.families  # ValueError where they are not whole
-        settings = {(part.recipe, *part.sweep.settings.items()) for part in plan.parts}
-        if len(settings) > 1:
+        if not (part.architectures and part.regimes and part.seeds and part.sweep.alphas):
+            raise ValueError("a part of it asks for nothing")
+        if not all(0 < s < math.inf for found in part.sweep.families.values() for s in found):
+            raise ValueError(f"noise is {part.sweep.noise!r}")
+        if kind_of(part) != kind_of(plan):
             raise ValueError("its parts differ in recipe or evaluation settings")
-        return plan
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
-        reason = " ".join(str(error).split())[:200]
-    except RecursionError:
-        reason = "nested too deep"
-    raise Damaged(f"{plan_path(results_dir)}: not a plan of this version ({reason})")
+    return plan
 
 
 def plain(body: dict) -> Plan:
-    """Return the plan, without earlier parts, that JSON data describes, or ValueError."""
+    """Return the plan, without earlier parts, that JSON data describes, or raise likewise."""
     recipe, sweep = typed(Recipe, body["recipe"]), typed(Sweep, body["sweep"])
     return typed(Plan, {**body, "recipe": recipe, "sweep": sweep, "earlier": ()})
-
-
-def typed(kind: type, body: dict):
-    """Return the dataclass that JSON data describes; ValueError if a field is of another type."""
-    listed = {k: tuple(v) if isinstance(v, list) else v for k, v in body.items()}
-    made = kind(**{**introduced(kind), **listed})
-    for f in fields(kind):
-        value = getattr(made, f.name)
-        wanted, *_ = get_args(f.type) or [f.type]  # int, of tuple[int, ...]
-        listed = wanted is not f.type
-        items = value if listed else [value]
-        if isinstance(value, tuple) != listed or not all(fits(item, wanted) for item in items):
-            raise ValueError(f"{f.name} is {value!r}")
-    return made
-
-
-def fits(value, wanted: type) -> bool:
-    """Return whether JSON data is of a type: a finite whole number may stand for a float."""
-    if wanted is float:
-        return type(value) in (int, float) and math.isfinite(value)
-    return type(value) is wanted

@@ -20,12 +20,16 @@ for each probe, in nats. Which images and which noise seed is said by the settin
 """
 
 import json
+from bisect import bisect_left
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from config import Run, digest
-from store.files import Damaged, Foreign, write_whole
+from store import shared
+from store.files import Damaged, Foreign, read_regular, set_aside
+from store.schema import FORMAT, KEYS, OPTIONAL, check, parse
+from store.shared import View
 
 
 class Row(NamedTuple):
@@ -41,12 +45,8 @@ class Row(NamedTuple):
     """The realised RMS(w' − w)/std(W), for another family than the Gaussian alone."""
 
 
-FORMAT = 1
 COLUMNS = Row._fields[:6]
 """Columns of every measurement row: strength α, draw number, sign of the draw, counts, loss."""
-KEYS = ("format", "run_id", "identity", "weights", "history", "provenance", "measurements")
-OPTIONAL = ("traits", "curvature")
-"""Keys of a record that it may lack."""
 TRAITS = {"chance": 0.1, "batchnorm": False}
 """What a record says of its model, and what one of before means that does not say it: the accuracy
 of guessing, and whether the model has BatchNorm statistics to take anew."""
@@ -96,11 +96,16 @@ def key(row: list) -> Key:
 
 def add(record: Record, settings: dict, new_rows: Iterable[list]) -> Record:
     """Return the record with more measurements; those that it has already stay as they are."""
-    merged = {key(row): list(row) for row in new_rows}
-    merged.update((key(row), row) for row in rows(record, settings))
-    block = {"settings": dict(settings), "rows": [merged[k] for k in sorted(merged)]}
-    others = [b for b in record["measurements"] if b["settings"] != settings]
-    blocks = sorted([*others, block], key=lambda b: json.dumps(b["settings"], sort_keys=True))
+    blocks = list(record["measurements"])
+    place = next((n for n, b in enumerate(blocks) if b["settings"] == settings), len(blocks))
+    known = list(blocks[place]["rows"]) if place < len(blocks) else []
+    for row in new_rows:
+        spot = bisect_left(known, list(key(row)))  # in front of the row of this key
+        if spot == len(known) or key(known[spot]) != key(row):
+            known.insert(spot, list(row))
+    blocks[place:] = [{"settings": dict(settings), "rows": known}, *blocks[place + 1 :]]
+    if len(blocks) > len(record["measurements"]):
+        blocks.sort(key=lambda b: json.dumps(b["settings"], sort_keys=True))
     return {**record, "measurements": blocks}
 
 
@@ -118,61 +123,104 @@ def add_curvature(record: Record, block: dict) -> Record:
     return {**record, "curvature": blocks}
 
 
-def merge(mine: Record, theirs: Record) -> Record:
-    """Return the union of two records of one run; history and provenance are `mine`.
-
-    Raises:
-        Conflict: if they are of different runs, of different weights, or if they hold other
-            numbers for one measurement.
-    """
-    name = mine["run_id"]
-    for part in ("run_id", "identity", "weights"):
-        if mine[part] != theirs[part]:
-            raise Conflict(f"{name}: two records of it differ in {part}")
-    for block in theirs["measurements"]:
-        ours = {key(row): row for row in rows(mine, block["settings"])}
-        for row in block["rows"]:
-            if ours.get(key(row), row) != row:
-                alpha, draw, sign = key(row)
-                where = f"α = {alpha:g}, draw {draw}" + (", sign −1" if sign < 0 else "")
-                raise Conflict(f"{name}: two records of it differ at {where}")
-        mine = add(mine, block["settings"], block["rows"])
-    for block in theirs.get("curvature", []):
-        if curvature_block(mine, block["settings"]) not in (None, block):
-            seed = block["settings"].get("noise_seed")
-            raise Conflict(f"{name}: two records of it differ in curvature (noise seed {seed})")
-        mine = add_curvature(mine, block)
-    return {**{k: theirs[k] for k in ("traits",) if k in theirs}, **mine}
-
-
 def save(path: Path, record: Record) -> Record:
-    """Write a record whole, keeping what another process has added to it meanwhile.
+    """Add a record to its file; whatever other processes add at the same time is in it, too.
 
-    Where both measured the same, what was there first stays.
+    Where two measured the same, what was there first stays; `shared` says how nothing is lost.
 
     Returns:
         The record as written.
 
     Raises:
         Conflict: if the file there is of other weights: nothing is written.
+        Foreign: if the file there is not a record.
         OSError: if it cannot be written.
     """
+    return _add(path, "add", record)
+
+
+def put(path: Path, record: Record) -> Record:
+    """Do as `save`, but where two disagree keep this one; a file of other weights is set aside."""
     try:
-        there = load(path)
-    except (FileNotFoundError, Damaged):
-        there = {**record, "measurements": [], "curvature": []}
-    if there["weights"] != record["weights"]:
-        raise Conflict(f"{path}: holds measurements of other weights than this run's checkpoint")
-    for block in record["measurements"]:
-        there = add(there, block["settings"], block["rows"])
-    for block in record.get("curvature", []):
-        there = add_curvature(there, block)
-    record = {**{k: there[k] for k in ("traits",) if k in there}, **record}
-    record["measurements"] = there["measurements"]
-    if there.get("curvature"):
-        record["curvature"] = there["curvature"]
-    write_whole(path, dumps(record).encode())
-    return record
+        if load(path)["weights"] != record["weights"]:
+            set_aside(path, "replaced")
+    except FileNotFoundError:
+        pass
+    except Damaged:
+        set_aside(path)
+    return _add(path, "put", record)
+
+
+def _add(path: Path, kind: str, record: Record) -> Record:
+    found = record
+
+    def fold(view: View) -> bytes:
+        nonlocal found
+        found, data = united(path, view)
+        if found["weights"] != record["weights"]:
+            raise Conflict(f"{path}: holds measurements of other weights than this run's")
+        return data
+
+    check(record)  # what cannot be read back is not written
+    data = dumps(record).encode()
+    shared.add(path, parts_folder(path.parent), kind, data, fold, absorb=kind == "add")
+    return found
+
+
+def parts_folder(runs: Path) -> Path:
+    """Return where the parts of records that are being written are, beside their folder."""
+    return runs.with_name(f"{runs.name}.parts")
+
+
+def united(path: Path, view: View) -> tuple[Record, bytes]:
+    """Return the union of a record's file and its parts, and the bytes of its file.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        Damaged, Foreign: as `parse`, of the file.
+    """
+    whole, damage = None, FileNotFoundError(2, "No such file", str(path))
+    if view.whole is not None:
+        try:
+            whole = parse(path, view.whole)
+        except Damaged as error:
+            damage = error
+    found = whole
+    for part in view.parts:
+        try:
+            more = parse(path, part.data)
+        except (Damaged, Foreign):  # cut short by a power cut
+            continue
+        found = more if found is None else joined(found, more, part.kind == "put")
+    if found is None:
+        raise damage
+    return found, view.whole if found is whole else dumps(found).encode()
+
+
+def joined(there: Record, more: Record, wins: bool) -> Record:
+    """Return a record with what another adds to it; `there` itself if that is nothing.
+
+    Of other weights nothing is added. Who adds something says the provenance.
+
+    Args:
+        there, more: the two.
+        wins: whether `more` counts where they disagree.
+    """
+    if there["weights"] != more["weights"]:
+        return more if wins else there
+    first, then = (more, there) if wins else (there, more)
+    grown = {**there, "measurements": [], **{k: more[k] for k in OPTIONAL if k in more}}
+    grown |= {k: there[k] for k in OPTIONAL if k in there}
+    for record in (first, then):
+        for block in record["measurements"]:
+            grown = add(grown, block["settings"], block["rows"])
+    blocks = [*first.get("curvature", []), *then.get("curvature", [])]
+    grown = {k: v for k, v in grown.items() if k != "curvature"}
+    for block in blocks:
+        grown = add_curvature(grown, block)
+    if grown == there:
+        return there
+    return {**grown, "history": more["history"], "provenance": more["provenance"]}
 
 
 def dumps(record: Record) -> str:
@@ -184,33 +232,25 @@ def dumps(record: Record) -> str:
 
 
 def load(path: Path) -> Record:
-    """Read a record and check it.
+    """Read a record, with what is being added to it at this moment, and check it.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        Damaged: if it is truncated, changed since it was written, or named for another run.
-        Foreign: if it is a JSON file of something else (that lacks two of our keys or more) or of
-            another format version.
+        FileNotFoundError: if there is none.
+        Damaged: if it is truncated, changed since it was written, of another run than its name
+            says, or holds what no measurement can give.
+        Foreign: if it is a JSON file of something else (that lacks two of our keys or more), of
+            another format version or with keys that this version does not know, or no file.
     """
-    data = Path(path).read_bytes()
+    path = Path(path)
+    return united(path, shared.look(path, parts_folder(path.parent)))[0]
+
+
+def holds(path: Path) -> bool:
+    """Return whether there is a good record at `path`."""
     try:
-        body = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise Damaged(f"{path}: not whole JSON ({type(error).__name__})") from None
-    if not isinstance(body, dict) or len({*KEYS, "digest"} & set(body)) < len(KEYS):
-        raise Foreign(f"{path}: not a record of a run")
-    stored = body.pop("digest", None)
-    try:
-        intact = digest(body) == stored
-    except (ValueError, RecursionError):
-        intact = False
-    if not intact:
-        raise Damaged(f"{path}: does not match its digest (damaged, or edited by hand)")
-    if body.get("format") != FORMAT:
-        raise Foreign(f"{path}: record format {body.get('format')!r}, this version reads {FORMAT}")
-    if set(body) - set(OPTIONAL) != set(KEYS) or path.name != f"{body['run_id']}.json":
-        raise Damaged(f"{path}: not the record that its name says")
-    return body
+        return bool(load(path))
+    except (OSError, Damaged, Foreign):
+        return False
 
 
 def find(path: Path) -> Record | None:
@@ -228,9 +268,15 @@ def load_all(folder: Path, skip: Collection[str] = frozenset()) -> tuple[list[Re
         The records, and a message for each `.json` file that is not a good one.
     """
     good, problems = [], []
-    for path in sorted(p for p in folder.glob("*.json") if p.stem not in skip):
+    shared.clear(parts_folder(folder))
+    shared_now = shared.stems(parts_folder(folder))
+    paths = {*folder.glob("*.json"), *(folder / f"{stem}.json" for stem in shared_now)}
+    for path in sorted(p for p in paths if p.stem not in skip):
         try:
-            good.append(load(path))
+            known = path.stem in shared_now
+            good.append(load(path) if known else parse(path, read_regular(path)))
+        except FileNotFoundError:  # taken away meanwhile, or begun by a writer that gave up
+            continue
         except (Damaged, Foreign, OSError) as error:
             problems.append(str(error))
     return good, problems

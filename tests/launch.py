@@ -224,7 +224,7 @@ def die_writing(pattern: str, moment: str) -> None:
         pattern: of the file's path.
         moment: when.
     """
-    fsync, replace = os.fsync, os.replace
+    fsync, names = os.fsync, {"replace": os.replace, "link": os.link}
 
     def half(descriptor: int) -> None:
         path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
@@ -235,17 +235,17 @@ def die_writing(pattern: str, moment: str) -> None:
             os.killpg(0, signal.SIGKILL)
         fsync(descriptor)
 
-    def whole(source, target) -> None:
+    def whole(name: str, source, target) -> None:
         hit = Path(target).match(pattern)
         if hit and moment == "half":  # of a file that need not survive a power cut
             os.truncate(source, os.stat(source).st_size // 2)
         if hit and moment in ("half", "before"):
             os.killpg(0, signal.SIGKILL)
-        replace(source, target)
+        names[name](source, target)
         if hit and moment == "after":
             os.killpg(0, signal.SIGKILL)
 
-    os.fsync, os.replace = half, whole
+    os.fsync, os.replace, os.link = half, partial(whole, "replace"), partial(whole, "link")
 
 
 def without_claims() -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import os
 import pickle
 import random
 import subprocess
@@ -100,6 +101,20 @@ def test_a_full_disk_leaves_the_old_checkpoint(path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         checkpoints.save(path, RUN, {**CONTENT, "epoch": 3})
     assert [p.read_bytes() for p in path.parent.iterdir()] == [before]
+
+
+def test_a_final_checkpoint_is_made_once(tmp_path):
+    path = final_path(tmp_path, RUN)
+    assert checkpoints.create(path, RUN, CONTENT)
+    before = path.read_bytes()
+    assert not checkpoints.create(path, RUN, {**CONTENT, "epoch": 3})
+    assert path.read_bytes() == before and [*tmp_path.iterdir()] == [path]
+
+
+def test_a_pipe_in_the_place_of_a_checkpoint_is_not_waited_for(tmp_path):
+    os.mkfifo(final_path(tmp_path, RUN))
+    with pytest.raises(Foreign, match="not a regular file"):
+        checkpoints.load(final_path(tmp_path, RUN), RUN)
 
 
 # ---- The digest ------------------------------------------------------------------------------

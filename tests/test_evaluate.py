@@ -12,6 +12,8 @@ import config
 import data
 import evaluate
 import models
+import noise
+import noises
 from config import Recipe, Run
 from noise import noisy_parameters, unit_noise
 from store import checkpoints
@@ -202,3 +204,36 @@ def test_data_py_prints_what_is_documented(command, mnist):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Train batch: x.shape=torch.Size([128, 3, 28, 28]), ")
     assert isinstance(mnist, data.Dataset)
+
+
+@pytest.mark.parametrize("family", [name for name in noises.FAMILIES if name != "gaussian"])
+def test_every_family_is_measured_with_its_size(family):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(40, 30), torch.nn.ReLU(), torch.nn.Linear(30, 5))
+    kind = noises.find(family)
+    points = [(0.0, 0, 1), *((s, 0, 1) for s in kind.strengths), (kind.strengths[-1], 1, 1)]
+    before = [p.clone() for p in model.parameters()]
+    seen = []
+
+    def measure(model):
+        seen.append({n: p.clone() for n, p in noise.noisy_parameters(model).items()})
+        return 1, 2, 0.5
+
+    rows = list(evaluate.sweep(model, measure, points, 3, 4, family))
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters()))
+    assert rows[0][6] == 0
+    for row, noisy in zip(rows, seen):
+        parts = [(noisy[n] - p).div(p.std(correction=0)) for n, p in seen[0].items()]
+        expected = torch.cat([part.flatten() for part in parts]).square().mean().sqrt().item()
+        assert row[6] == pytest.approx(expected, rel=1e-4, abs=1e-7)
+    z = noises.draw(family, seen[0], 3, 4, 0)["0.weight"]
+    w = noises.perturb(seen[0]["0.weight"], family, kind.strengths[0], z)
+    assert torch.equal(seen[1]["0.weight"], w)
+    assert (rows[-2][6] == rows[-1][6]) == (not kind.random)
+
+
+def test_a_composition_need_not_be_registered():
+    model = torch.nn.Linear(9, 9)
+    points = [(0.1, 0, 1)]
+    [row] = evaluate.sweep(model, lambda m: (1, 1, 0.0), points, 0, 0, "stuck_at_0.01+gaussian")
+    assert row[6] > 0.1

@@ -326,6 +326,42 @@ def test_a_damaged_file_is_set_aside_and_its_run_redone(kind, damage, home, fini
     assert outcome(home) == reference
 
 
+@pytest.mark.parametrize("left", ["nothing", "a damaged file"])
+def test_a_record_without_its_weights_stops_before_any_training(left, home, finished):
+    shutil.copytree(finished, home)
+    [weights] = (home / "ckpt").glob("mlp-clean-*.pt")
+    if left == "nothing":
+        weights.unlink()
+    else:
+        weights.write_bytes(weights.read_bytes()[:-9])
+    text = fail(home, "--draws", "5")
+    assert "1 of " in text and f"bring {weights}, or move the record away" in text
+    assert ": epoch " not in text
+    assert text.count("cannot go on: ") == (left == "nothing")  # said with the plan
+
+
+def stopped_before_its_final(folder: Path) -> None:
+    """Let another process finish the run just before this one writes its final checkpoint."""
+    true = checkpoints.create
+
+    def create(path, run, content):
+        shutil.copy(folder / path.name, path)
+        return true(path, run, content)
+
+    checkpoints.create = create
+
+
+def test_who_finishes_a_run_second_takes_the_weights_of_the_first(home, finished, reference):
+    others = home.with_name("others")
+    finish(others)
+    first = partial(stopped_before_its_final, others / "ckpt")
+    before = partial(launch.together, launch.no_figures, first)
+    finish(home, before=before)
+    for path in (others / "ckpt").glob("*.pt"):
+        assert (home / "ckpt" / path.name).read_bytes() == path.read_bytes()
+    assert outcome(home) == reference
+
+
 def foreign_files(tmp_path: Path) -> dict[str, bytes]:
     """Return whole files that are not this program's, or of another version of it, by kind."""
     path = tmp_path / "other.pt"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from store import files
-from store.files import clear_leftovers, set_aside, write_whole
+from store.files import clear_leftovers, set_aside, write_new, write_whole
 
 ROOT = Path(files.__file__).parent
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -135,6 +135,22 @@ def test_paths_that_cannot_be_are_an_os_error(tmp_path, where):
     with pytest.raises(OSError):
         write_whole(tmp_path / where, NEW)
     assert names(tmp_path) == ["file"] and (tmp_path / "file").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("code", [None, errno.EPERM, errno.ENOTSUP])
+def test_a_name_is_made_once_with_hard_links_and_without(tmp_path, monkeypatch, code):
+    if code:
+        monkeypatch.setattr(os, "link", failing(OSError(code, "no links here")))
+    path = tmp_path / "a.pt"
+    assert write_new(path, NEW) and not write_new(path, b"other")
+    assert path.read_bytes() == NEW and names(tmp_path) == ["a.pt"]
+
+
+def test_another_error_than_a_taken_name_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "link", failing(FULL))
+    with pytest.raises(OSError, match="No space left"):
+        write_new(tmp_path / "a.pt", NEW)
+    assert names(tmp_path) == []
 
 
 # ---- Leftovers and damaged files -------------------------------------------------------------

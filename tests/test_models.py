@@ -8,7 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 
 import models
+from config import Shape
 from noise import noisy_parameters, weight_noise
+from sources.spec import DatasetSpec
 from store.checkpoints import content_digest
 
 HEAVY = 20_000_000  # parameters; architectures above it are tested in the slow part
@@ -88,6 +90,61 @@ def test_noise_matters(named_model):
             assert torch.equal(model(x), before)
         with weight_noise(model, 0.5, torch.Generator().manual_seed(0)):
             assert not torch.equal(model(x), before)
+
+
+SHAPES = {
+    "MNIST": Shape(),
+    "one channel": Shape(1, 8, 8, 10),
+    "CIFAR": Shape(3, 32, 32, 100),
+    "oblong": Shape(2, 12, 20, 3),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_architecture_is_built_for_a_dataset_or_says_what_it_takes(named_model, shape):
+    name, _ = named_model
+    channels, height, width, classes = SHAPES[shape]
+    spec = DatasetSpec(train_count=1, test_count=1, shape=SHAPES[shape], mean=0.5, std=0.5)
+    try:
+        model = models.build_for(name, spec).eval()
+    except ValueError as error:
+        assert shape == "oblong" and name in str(error) and "takes" in str(error)
+        return
+    assert isinstance(model.normalize.mean, float)
+    with torch.inference_mode():
+        assert model(torch.rand(2, channels, height, width)).shape == (2, classes)
+    noisy = noisy_parameters(model)
+    assert sum(p.numel() for p in noisy.values()) > 0.9 * sum(p.numel() for p in model.parameters())
+
+
+def test_an_image_too_small_for_a_cnn_is_told():
+    with pytest.raises(ValueError, match="cnn takes images of 4x4 pixels or more, not 3x9"):
+        models.build("cnn", Shape(1, 3, 9, 10))
+
+
+def test_resnet20_is_that_of_the_paper():
+    """Of He et al. (2016), table 6: 0.27 M parameters. Shortcuts have none (option A)."""
+    torch.manual_seed(0)
+    net = models.ARCHITECTURES["resnet20"](SHAPES["CIFAR"]._replace(classes=10)).eval()
+    assert sum(p.numel() for p in net.parameters()) == 269_722
+    convolutions = [m for m in net.modules() if isinstance(m, nn.Conv2d)]
+    assert len(convolutions) == 19 and all(m.kernel_size == (3, 3) for m in convolutions)
+    assert [m.out_channels for m in convolutions] == [16] * 7 + [32] * 6 + [64] * 6
+    sizes = []
+    for module in convolutions:
+        module.register_forward_hook(lambda _, __, y: sizes.append(y.shape[-1]))
+    with torch.inference_mode():
+        net(torch.rand(1, 3, 32, 32))
+    assert sizes == [32] * 7 + [16] * 6 + [8] * 6
+
+
+def test_a_shortcut_takes_every_second_pixel_and_adds_empty_channels():
+    block = models.Block(4, 8).eval()
+    nn.init.zeros_(block.conv2.weight)  # only the shortcut is left
+    x = torch.rand(2, 4, 6, 6)
+    with torch.inference_mode():
+        y = block(x)
+    assert torch.equal(y[:, :4], x[:, :, ::2, ::2]) and not y[:, 4:].any()
 
 
 def test_resnet18_is_torchvisions():

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import data
-from config import REGIMES, Recipe, Regime, Sweep
+from config import DEFAULT_REGIMES, REGIMES, Recipe, Regime, Sweep
 from damage import snapshot
 from machine import offers
 from machine.checks import UsageError, choose_device, fail
@@ -62,17 +62,18 @@ def test_no_words_mean_the_default_experiment():
     status, message, asked = attempt([])
     assert (status, message) == (0, "")
     plan = options.make_plan(asked)
-    assert plan.architectures == DEFAULT_ARCHITECTURES and plan.regimes == tuple(REGIMES)
+    assert plan.architectures == DEFAULT_ARCHITECTURES and plan.regimes == DEFAULT_REGIMES
     assert plan.seeds == (0, 1, 2) and (plan.recipe, plan.sweep) == (Recipe(), Sweep())
 
 
 def test_every_option_arrives():
     line = (
         "vit mlp --dataset fashion_mnist --regimes noisy --seeds 5 3 --epochs 7 --batch-size 9 "
-        "--peak-lr 0.1 --weight-decay 0 --alpha-train 0.7 --train-size 50 --validation-size 40 "
-        "--alphas 1 0 1e-3 --draws 2 --test-size 30 --noise-seed 8 --precision 0.01 "
-        "--max-draws 50 --antithetic --find-break --device cpu --workers 1024 --threads 1 "
-        "--shard 2/3 --data-dir folder --checkpoint-dir new/er --results-dir ./new --noise gaussian"
+        "--budget 7 --peak-lr 0.1 --weight-decay 0 --alpha-train 0.7 --train-size 50 "
+        "--validation-size 40 --alphas 1 0 1e-3 --draws 2 --test-size 30 --noise-seed 8 "
+        "--precision 0.01 --max-draws 50 --antithetic --find-break --device cpu --workers 1024 "
+        "--threads 1 --shard 2/3 --data-dir folder --checkpoint-dir new/er --results-dir ./new "
+        "--noise gaussian"
     )
     status, message, asked = attempt(line.split())
     assert (status, message) == (0, "")
@@ -81,7 +82,7 @@ def test_every_option_arrives():
     assert folders == (Path("folder"), Path("new/er"), Path("new"))
     plan = options.make_plan(asked)
     assert (plan.architectures, plan.regimes, plan.seeds) == (("vit", "mlp"), ("noisy",), (5, 3))
-    assert plan.recipe == Recipe("fashion_mnist", 7, 9, 0.1, 0.0, 0.7, 50, 40)
+    assert plan.recipe == Recipe("fashion_mnist", 7, 9, 0.1, 0.0, 0.7, 50, 40, 7)
     assert plan.sweep == Sweep((0.0, 0.001, 1.0), 2, 30, 8, 0.01, 50, True, find_break=True)
     given_ = {
         f"--{f.name}".replace("_", "-") for c in (Recipe, Sweep) for f in dataclasses.fields(c)
@@ -208,7 +209,7 @@ def test_what_cannot_be_parsed_is_said_in_one_line_that_names_the_option(here, o
 @pytest.mark.parametrize(
     ("line", "meant"),
     [
-        ("resnet", "resnet18"),
+        ("resnet1", "resnet18"),
         ("mlp cnm", "cnn"),
         ("vitb16", "vit_b_16"),
         ("--dataset mnits", "mnist"),

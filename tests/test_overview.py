@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fakes
-from config import REGIMES, Recipe, Sweep, make_runs
+from config import DEFAULT_REGIMES, REGIMES, Recipe, Sweep, make_runs
 from models import ARCHITECTURES, DEFAULT_ARCHITECTURES
 from runner import claims, costs
 from runner.costs import cost, shards
@@ -79,7 +79,7 @@ def test_no_part_is_above_4_thirds_of_the_least_possible(count, architectures, s
 
 @pytest.mark.parametrize("count", [7, 13, 47, 48, 49, 97])
 def test_2400_runs_are_balanced(count):
-    runs = make_runs(DEFAULT_ARCHITECTURES, list(REGIMES), range(300), Recipe())
+    runs = make_runs(DEFAULT_ARCHITECTURES, DEFAULT_REGIMES, range(300), Recipe())
     found = loads(shards(runs, count, Sweep()))
     assert len(runs) == 2400
     mean = sum(found) / count

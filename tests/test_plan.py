@@ -261,7 +261,7 @@ RECIPE = PLAN.runs[0].identity["recipe"]
             f"batch_size 1, asked {ASKED.batch_size}; epochs 99, asked {ASKED.epochs}",
         ),
         ({"recipe_version": 99}, f"version 99, now {config.RECIPE_VERSION}"),
-        ({"regime": "dropout"}, "regime 'dropout' is not known here"),
+        ({"regime": "unheard"}, "regime 'unheard' is not known here"),
         ({"more": 1}, "other fields"),
     ],
 )

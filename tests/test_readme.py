@@ -55,10 +55,15 @@ def test_the_table_is_that_of_the_reference(sweep):
 
 
 def test_the_answer_is_that_of_the_reference():
-    report_text = (REFERENCE / "report.md").read_text()
-    verdicts = [line for line in report_text.splitlines() if line.startswith("- **")]
-    assert len(verdicts) == len(DEFAULT_ARCHITECTURES)
-    assert between("answer") == "\n".join(verdicts)
+    text = (REFERENCE / "report.md").read_text().split("\nEffect: ")[0]
+    lines = [line for line in text.splitlines() if line.startswith("- ")]
+    for mark, form in (("answer", "- **{} noisy**: cost "), ("strengths", "- {}: Trained noisy ")):
+        count = len(DEFAULT_ARCHITECTURES)
+        mine, lines = lines[:count], lines[count:]
+        for name, line in zip(DEFAULT_ARCHITECTURES, mine, strict=True):
+            assert line.startswith(form.format(name))
+        assert between(mark) == "\n".join(mine)
+    assert not lines
 
 
 def make_flatness() -> str:
@@ -123,14 +128,14 @@ def test_the_cost_of_a_large_plan_is_that_of_the_measurement():
 def test_the_reference_is_whole_and_its_tables_follow_from_its_records(tmp_path):
     copy = tmp_path / "reference"
     shutil.copytree(REFERENCE, copy)
-    for name in ("summary.csv", "sweep.csv", "effects.csv", "curves.csv"):
+    for name in ("summary.csv", "sweep.csv", "endpoints.csv", "effects.csv", "curves.csv"):
         (copy / name).unlink()
     rebuilt = report.rebuild(copy)
     assert not rebuilt.missing
     assert not rebuilt.left_out
     for name in ("summary.csv", "sweep.csv"):
         assert (copy / name).read_bytes() == (REFERENCE / name).read_bytes()
-    for name in ("effects.csv", "curves.csv"):
+    for name in ("endpoints.csv", "effects.csv", "curves.csv"):
         a, b = pd.read_csv(copy / name), pd.read_csv(REFERENCE / name)
         pd.testing.assert_frame_equal(a, b, rtol=1e-9)
 

@@ -18,21 +18,22 @@ import pytest
 
 import report
 from analysis import intervals
+from analysis.verdicts import RESOLVED, t_factor
 from config import REGIMES, Recipe, Regime, Run
 from fakes import make_plan, make_results, measure, read_json
 from reporting import accuracy, curvature, pages, plots
-from reporting.accuracy import say_alphas
 from reporting.results import find_missing, read
 from reporting.section import Chart, Section
 from reporting.text import NONE, Table, bounds, with_half
+from reporting.words import say_alphas
 from store import records
 from store.files import Damaged
-from store.merge import NotResults, merge_results
+from store.merge import Merged, NotResults, merge_results
 from store.plan import load_plan, save_plan
 
 ROOT = Path(__file__).parent.parent
 WRITTEN = {
-    *("summary.csv", "sweep.csv", "results.json", "effects.csv", "curves.csv"),
+    *("summary.csv", "sweep.csv", "results.json", "endpoints.csv", "effects.csv", "curves.csv"),
     *(f"{name}.{kind}" for name in ("robustness", "effects", "draws") for kind in ("pdf", "png")),
     *("report.html", "report.md", "table.tex"),
 }
@@ -48,7 +49,8 @@ def folder(tmp_path) -> Path:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     """The same folder with everything rebuilt once, for tests that only look."""
-    folder = make_results(tmp_path_factory.mktemp("made") / "results", make_plan(**SMALL))
+    folder = tmp_path_factory.mktemp("made") / "results"
+    make_results(folder, make_plan(**SMALL), gain=3.0)
     report.rebuild(folder)
     return folder
 
@@ -135,13 +137,17 @@ def test_printed_summary_is_the_documented_one(folder):
     assert lines[1].split()[:3] == ["mlp", "clean", "0"]
     printed = [float(cell) for cell in lines[1].split()[3:]]
     assert printed == [round(float(first[k]), 4) for k in ("acc_0", "acc_0.1", "drop_0.1")]
-    means = lines[lines.index("Mean drop at α = 0.1") + 2 :]
+    start = lines.index("Mean drop at α = 0.1") + 2
+    means = lines[start : lines.index("", start)]
     assert [line.split()[:2] for line in means] == [
         [name, regime] for name in ("mlp", "cnn") for regime in ("clean", "noisy")
     ]
     drops = pd.read_csv(folder / "summary.csv").groupby(["architecture", "regime"])["drop_0.1"]
     assert float(means[1].split()[2]) == round(drops.mean()["mlp", "noisy"], 4)
     assert means[1].split()[3] == "3"
+    number = r"-?\d+\.\d\d"
+    for line, name in zip(lines[-2:], ("mlp", "cnn"), strict=True):  # the answer comes last
+        assert re.match(rf"{name} noisy: cost {number} ± {number} points \(\w+\), tolerance ", line)
 
 
 def test_sign_column_appears_only_with_antithetic_draws(tmp_path):
@@ -368,11 +374,60 @@ def test_page_gives_verdicts_with_n_and_provenance(made):
     best = effects[(effects.architecture == "mlp") & (effects.verdict == "better")]
     assert len(best)
     at = ", ".join(f"{a:g}" for a in best.alpha)
-    assert f"accuracy is better at α = {at} (most at" in words
+    assert f"accuracy is better at α = {at} (" in words
     assert "n = 3 paired seeds, 2 draws each" in words
-    factor = float(intervals.t_factor(3, 3))
+    together = effects[effects.kind == "together"]
+    factor = together.factor.iloc[0]
+    assert factor in (pytest.approx(float(t_factor(3, c))) for c in (3, 6))
     assert f"simultaneous over 3 strengths is ± {factor:.1f} standard errors" in words
     assert "2-core CPU" in words and "peak_lr" in words and "Nothing: every run" in words
+
+
+def test_strengths_of_one_run_alone_stand_in_curves_and_not_in_tables(folder):
+    report.rebuild(folder)
+    before = (folder / "effects.csv").read_bytes()
+    plan = load_plan(folder)
+    path = folder / "runs" / f"{plan.runs[0].run_id}.json"
+    more = measure(plan.runs[0], [(1.7, 0, 1), (1.7, 1, 1)], plan.sweep.settings)
+    records.save(path, records.add(records.load(path), plan.sweep.settings, more))
+    report.rebuild(folder)
+    assert (folder / "effects.csv").read_bytes() == before
+    text = (folder / "report.md").read_text()
+    assert "not in tables and verdicts: mlp 1.7." in text and "\n| 1.7 |" not in text
+    assert ",1.7," in (folder / "sweep.csv").read_text()
+
+
+def test_what_is_not_normal_is_flagged_and_marked(tmp_path):
+    folder = make_results(tmp_path, make_plan(("mlp",), seeds=(0, 1, 2, 3, 4), **SMALL))
+    assert "To be read with care" not in rebuilt(folder)
+    plan = load_plan(folder)
+    for run in plan.runs[:1]:  # one seed at chance
+        path = folder / "runs" / f"{run.run_id}.json"
+        record = records.load(path)
+        for row in record["measurements"][0]["rows"]:
+            row[3] = 1000
+        path.unlink()
+        records.save(path, record)
+    text = rebuilt(folder)
+    assert "To be read with care" in text and "a collapsed seed | training |" in text
+    assert text.count("†") > 4 and "5 seeds without one leave a probability of up to 45%" in text
+    assert "†" in (folder / "report.html").read_text()
+    assert pd.read_csv(folder / "effects.csv")["flags"].notna().all()
+
+
+def rebuilt(folder: Path) -> str:
+    """Return the Markdown report of a folder, made anew."""
+    report.rebuild(folder)
+    return (folder / "report.md").read_text()
+
+
+def test_a_regime_more_shares_the_error(tmp_path, monkeypatch):
+    monkeypatch.setitem(REGIMES, "half", Regime("injection", noise=0.5))
+    regimes = ("clean", "noisy", "half")
+    folder = make_results(tmp_path, make_plan(("mlp",), regimes, **SMALL))
+    text = report.rebuild(folder).text
+    assert [line.split(":")[0] for line in text.splitlines()[-2:]] == ["mlp noisy", "mlp half"]
+    assert set(pd.read_csv(folder / "endpoints.csv").comparisons) == {4}
 
 
 @pytest.mark.parametrize(
@@ -393,9 +448,9 @@ def test_neighbouring_strengths_are_said_as_a_range(some, words):
 def test_verdict_of_an_architecture_without_pairs_is_not_made_up(tmp_path):
     make_results(tmp_path, make_plan(**SMALL), PARTIAL["one regime"])
     report.rebuild(tmp_path)
-    text = (tmp_path / "report.md").read_text()
-    assert text.count("No paired runs yet.") == 2
-    assert not any(word in text for word in ("better", "worse", "unresolved ("))
+    text = (tmp_path / "report.md").read_text().split("± is the half-width")[0]
+    assert text.count("o paired runs yet.") == 2 * 2
+    assert not any(word in text for word in ("better", "worse", "unresolved"))
 
 
 def test_markdown_and_latex_hold_the_main_table(made):
@@ -448,7 +503,9 @@ def test_the_page_speaks_of_the_regimes_that_there_are(
     results = read(tmp_path)
     sections = pages.make_sections(results, pages.SECTIONS)
     text = pages.make_pages(results, sections, [])["report.md"].decode()
-    assert f"\n{effect}" in text and ("1 strength is" in text) == text.count("Effect: ")
+    assert f"\n{effect}" in text
+    assert "1 strengths" not in text
+    assert ("1 strength is" in text) == ("clean" in regimes and len(regimes) == 2)
     table = sections["accuracy"].by_architecture["mlp"]
     assert len(table.header) == columns and all(len(row) == columns for row in table.body)
     assert NONE not in {cell for row in table.body for cell in row}
@@ -513,8 +570,8 @@ def test_regimes_differ_without_colour():
     assert list(found) == [*registered, "another"]
     assert all(found[name] == look for name, look in registered.items())
     for looks in (registered, found):
-        assert len({look["linestyle"] for look in looks.values()}) == len(looks)
-        assert len({look["marker"] for look in looks.values()}) == len(looks)
+        drawn = {(look["linestyle"], look["marker"]) for look in looks.values()}
+        assert len(drawn) == len(looks) <= 24
 
 
 def test_a_regime_that_is_not_registered_is_drawn(made):
@@ -571,7 +628,7 @@ def test_resolved_effects_are_filled(made):
     for container in axes.containers:
         line = container.lines[0]
         fills.setdefault(line.get_markerfacecolor() != "white", []).extend(line.get_ydata())
-    for resolved, part in effects.groupby(effects.verdict != intervals.UNRESOLVED):
+    for resolved, part in effects.groupby(effects.verdict.isin(RESOLVED)):
         np.testing.assert_allclose(sorted(fills[resolved]), sorted(100 * part.effect))
 
 
@@ -596,7 +653,7 @@ def test_parts_from_two_machines_make_the_whole(folder, tmp_path):
 def test_measurements_of_one_run_add_up(folder, tmp_path):
     one = part(tmp_path / "one", lambda run, point: point[1] == 0)
     two = part(tmp_path / "two", lambda run, point: point[1] == 1 or point[0] == 0)
-    assert merge_results(one, [two]) == []
+    assert merge_results(one, [two]) == Merged()
     report.rebuild(one, everything=False)
     report.rebuild(folder, everything=False)
     assert contents(one) == contents(folder)
@@ -638,27 +695,60 @@ def test_another_recipe_is_taken_but_keeps_out_of_the_tables(folder, tmp_path):
     assert len(after.left_out) == 6 and load_plan(folder) == make_plan(**SMALL)
 
 
-@pytest.mark.parametrize("what", ["measurement", "weights"])
-def test_conflicts_are_refused_by_name_and_nothing_is_written(folder, tmp_path, what):
-    target = tmp_path / "target"
-    shutil.copytree(folder, target)
+def contradicting(folder: Path, what: str) -> Path:
+    """Change a number of a record, or its weights; return its file."""
     run = load_plan(folder).runs[5]
     path = folder / "runs" / f"{run.run_id}.json"
     record = records.load(path)
     if what == "weights":
         record["weights"] = "others"
     else:
-        record["measurements"][0]["rows"][3][3] += 1
+        record["measurements"][0]["rows"][3][3] -= 1
     path.unlink()
     records.save(path, record)
-    new = tmp_path / "new"  # merged before the conflict is met: it must not be written either
-    make_results(new, make_plan(("vit",), **SMALL))
-    before = contents(target)
-    result = run_report("--results-dir", target, "--merge", new, folder)
-    assert (result.returncode, result.stdout) == (2, "")
-    assert len(result.stderr.splitlines()) == 1 and run.run_id in result.stderr
-    assert what in result.stderr or "differ at α = " in result.stderr
-    assert contents(target) == before
+    return path
+
+
+@pytest.mark.parametrize("what", ["measurement", "weights"])
+def test_what_agrees_is_taken_and_conflicts_are_named(folder, tmp_path, what):
+    target, new = tmp_path / "target", tmp_path / "new"
+    shutil.copytree(folder, target)
+    path = contradicting(folder, what)
+    mine = target / "runs" / path.name
+    before = mine.read_bytes()
+    make_results(new, make_plan(("vit",), **SMALL))  # agrees, before and behind the conflict
+    result = run_report("--results-dir", target, "--merge", folder, new)
+    named, how = result.stderr.splitlines()
+    assert result.returncode == 1 and path.stem in named and "--prefer" in how
+    assert ("in weights" if what == "weights" else "differ at α = ") in named
+    assert mine.read_bytes() == before
+    assert len([*(target / "runs").glob("vit-*")]) == len(load_plan(new).runs)
+    assert (target / "report.html").exists() and "vit" in result.stdout
+
+    result = run_report("--results-dir", target, "--merge", folder, "--prefer", "mine")
+    assert (result.returncode, result.stderr, mine.read_bytes()) == (0, "", before)
+
+    result = run_report("--results-dir", target, "--merge", folder, "--prefer", "theirs")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert mine.read_bytes() == path.read_bytes()
+    replaced = mine.with_name(f"{mine.name}.replaced")
+    assert replaced.exists() == (what == "weights")
+    assert what != "weights" or replaced.read_bytes() == before
+
+
+def test_a_preference_without_a_merge_is_refused(folder):
+    result = run_report("--results-dir", folder, "--prefer", "mine")
+    assert result.returncode == 2 and result.stderr.startswith("report.py: --prefer: ")
+
+
+def test_a_foreign_file_in_the_way_is_named_and_left(folder, tmp_path):
+    target = tmp_path / "target"
+    shutil.copytree(folder, target)
+    first, *_ = sorted((target / "runs").iterdir())
+    first.write_text("{}")
+    merged = merge_results(target, [folder])
+    assert len(merged.conflicts) == 1 and first.name in merged.conflicts[0]
+    assert first.read_text() == "{}"
 
 
 def test_damaged_records_are_not_taken_and_are_named(folder, tmp_path):

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import config
 import models
 import train as module
-from config import REGIMES, Recipe, Run
+from config import DEFAULT_REGIMES, REGIMES, Recipe, Run
 from data import Dataset
 from store.checkpoints import content_digest
 from train import Diverged, Stopped, initial_model, train
@@ -79,7 +79,7 @@ def test_regimes_share_batch_order(shapes, monkeypatch):
     seen: dict[str, list[int]] = {}
 
     real = module.train_step
-    for regime in REGIMES:
+    for regime in DEFAULT_REGIMES:
         order = seen.setdefault(regime, [])
 
         def spy(method, optimizer, x, y, order=order):
@@ -121,7 +121,7 @@ def test_noise_is_fresh_in_every_batch_and_the_optimiser_steps_the_clean_weights
 
 
 @pytest.mark.parametrize("name", RESUMED)
-@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("regime", DEFAULT_REGIMES)
 def test_going_on_from_any_epoch_gives_the_same_weights(name, regime, shapes):
     run = Run(name, regime, 0, replace(TINY, epochs=3))
     states: list[dict] = []

@@ -1,0 +1,90 @@
+"""The two numbers that the experiment is for, cost and tolerance, in words. No torch.
+
+A line per architecture and regime, such as `cnn noisy: cost 0.19 ± 0.09 points (worse), tolerance
+× 1.22 [1.14, 1.30] (better)`: what training costs without noise, and how much more noise the model
+stands. It is first in the pages and last in the terminal.
+"""
+
+import math
+
+import pandas as pd
+
+from analysis.endpoints import COST, TOLERANCE, endpoints
+from analysis.verdicts import UNRESOLVED
+from reporting.results import Results
+from reporting.section import Section
+from reporting.text import span
+
+INTRO = (
+    "Cost: accuracy trained clean minus trained in the regime, both without noise. Tolerance: the "
+    "strength at which accuracy is halfway from its start to chance (α₅₀), in the regime over "
+    "clean. Means over {seeds} paired seeds; the 95% intervals of one architecture hold together "
+    "(t, Bonferroni over its {endpoints} numbers). Better and worse: the interval excludes no "
+    "difference; equivalent: it lies inside ± one point, or 1/1.05 to 1.05; else unresolved."
+)
+"""What the lines mean."""
+
+
+def section(results: Results) -> Section:
+    """Return the two endpoints of each architecture and regime."""
+    table = endpoints(results.rows, effects=results.effects)
+    sizes = sorted({int(n) for n in table.comparisons})
+    seeds = span(table.seeds.min(), table.seeds.max())
+    said = INTRO.format(endpoints=" or ".join(map(str, sizes)), seeds=seeds)
+    return Section(
+        "endpoints",
+        intro=said if len(table) else "",
+        sentences={name: say_endpoints(table, name) for name in results.architectures},
+        csv={"endpoints.csv": table},
+    )
+
+
+def say_endpoints(table: pd.DataFrame, architecture: str) -> list[str]:
+    """Return a line for each regime of an architecture."""
+    mine = table[table.architecture == architecture]
+    lines = []
+    for regime, part in mine.groupby("regime", observed=True):
+        both = part.set_index("endpoint")
+        cost, tolerance = (both.loc[name].to_dict() for name in (COST, TOLERANCE))
+        said = f"{say_cost(cost)}, {say_tolerance(tolerance)}"
+        lines.append(f"{architecture} {regime}: {said}")
+    return lines
+
+
+def say_cost(found: dict) -> str:
+    """Return the cost with its interval and its word."""
+    if not found["seeds"]:
+        return "cost not measured"
+    value = f"{found['value_low']:z.2f}"
+    if found["seeds"] > 1:
+        value += f" ± {(found['high'] - found['low']) / 2:.2f}"
+    return f"cost {value} points ({say_word(found)})"
+
+
+def say_tolerance(found: dict) -> str:
+    """Return the tolerance with its interval and its word; in words what was not reached."""
+    if not found["seeds"]:
+        return "tolerance not measured"
+    low, high = found["value_low"], found["value_high"]
+    why = f"; α₅₀ of {found['not_reached']} not reached" if found["not_reached"] else ""
+    if low == 0 and math.isinf(high):
+        why = why or "; α₅₀ below the smallest strength"
+        return f"tolerance not known ({say_word(found)}{why})"
+    if low == high:
+        value = f"{low:.2f}"
+    elif low == 0 or math.isinf(high):
+        value = f"{low:.2f} or more" if low else f"{high:.2f} or less"
+    else:
+        value = f"{low:.2f} to {high:.2f}"
+    ends = [
+        f"{found['low']:.2f}" if found["low"] > 0 else "–",
+        f"{found['high']:.2f}" if found["high"] < math.inf else "–",
+    ]
+    interval = f" [{', '.join(ends)}]" if ends != ["–", "–"] and found["seeds"] > 1 else ""
+    return f"tolerance × {value}{interval} ({say_word(found)}{why})"
+
+
+def say_word(found: dict) -> str:
+    """Return the verdict word; why there can be none."""
+    one = found["verdict"] == UNRESOLVED and found["seeds"] == 1
+    return "one seed, no verdict" if one else found["verdict"]
