@@ -89,7 +89,7 @@ def test_a_bar_ends_at_100_percent_though_costs_are_not_exact(capsys):
 # ---- The status of what fails --------------------------------------------------------------------
 
 
-def dying(run, tell, sweep, folders, device, provenance):
+def dying(run, tell, sweep, folders, device, provenance, regimes):
     """Be killed or fail, in a worker, at work on a run."""
     with claims.working(folders.results, run, Stopped):
         if run.regime == "noisy":
@@ -103,7 +103,7 @@ def test_the_status_of_a_run_says_why_it_failed_even_if_its_worker_was_killed(
     monkeypatch.setattr(run_experiments, "work", dying)
     plan, folders = fakes.make_plan(("mlp",), seeds=(0,)), Folders(*3 * [tmp_path])
     failed = run_experiments.run_all(
-        plan.runs, plan.sweep, folders, torch.device("cpu"), 1, 1, tables=None
+        plan.runs, plan, folders, torch.device("cpu"), 1, 1, tables=None
     )
     assert list(failed.values()) == [
         "MemoryError: no more",

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.prediction import prediction_interval
+from analysis.prediction import counting_variance, prediction_interval
 from config import Run
 from conftest import ROOT
-from runner.verify import CONSISTENT, CONTRADICTS, SAME, Again, judge
+from runner.verdict import CONSISTENT, CONTRADICTS, SAME, Again, judge
+from runner.verify import find_others
 from store import records
+from store.folders import Folders
 
 REFERENCE = ROOT / "tests" / "fixtures" / "verify"
 """A small committed reference: five MLPs, trained with noise for two epochs on 1,024 images."""
@@ -31,7 +33,7 @@ def make(seed: int = 0, correct=(980, 900, 600), loss: float = 0.5, here=HERE, w
     return records.add(record, TEST, rows)
 
 
-OTHERS = [make(seed) for seed in range(1, 6)]
+OTHERS = [make(seed, loss=0.49 + 0.005 * seed) for seed in range(1, 6)]
 
 
 def verdict(record, found, trained=True, others=OTHERS, here=HERE) -> tuple[str, str]:
@@ -63,7 +65,8 @@ ELSEWHERE = {**HERE, "threads": 2}
     ("changes", "word"),
     [
         ({"correct": (981, 903, 597), "weights": "other", "loss": 0.5004}, CONSISTENT),
-        ({"weights": "other", "loss": 0.502}, CONTRADICTS),
+        ({"weights": "other", "loss": 0.515}, CONSISTENT),  # as other seeds
+        ({"weights": "other", "loss": 0.6}, CONTRADICTS),
         ({"weights": "other", "loss": float("nan")}, CONTRADICTS),
         ({"correct": (980, 900, 480), "weights": "other"}, CONTRADICTS),
         ({"correct": (910, 900, 600), "weights": "other"}, CONTRADICTS),
@@ -72,7 +75,7 @@ ELSEWHERE = {**HERE, "threads": 2}
 def test_with_another_arithmetic_loss_and_accuracies_decide(changes, word):
     found, text = verdict(make(), make(**changes), here=ELSEWHERE)
     assert found == word, text
-    assert "other arithmetic (threads 2, was 1)" in text and "at most 0.2% is agreement" in text
+    assert "other arithmetic (threads 2, was 1)" in text and "first epoch's loss" in text
     if "correct" in changes:
         inside = 3 if word == CONSISTENT else 2
         assert f"{inside} of 3 mean accuracies are in the 95% prediction intervals of 5" in text
@@ -92,8 +95,10 @@ def test_a_checkpoint_of_other_weights_is_a_contradiction():
 
 
 def test_without_other_seeds_the_loss_alone_decides():
-    word, text = verdict(make(), make(weights="other"), others=OTHERS[:1], here=ELSEWHERE)
-    assert word == CONSISTENT and "too few other seeds" in text
+    for loss, expected in ((0.5009, CONSISTENT), (0.502, CONTRADICTS)):
+        found = make(weights="other", loss=loss)
+        word, text = verdict(make(), found, others=OTHERS[:1], here=ELSEWHERE)
+        assert word == expected and "too few other seeds" in text
 
 
 def test_a_record_of_before_does_not_say_its_arithmetic():
@@ -106,11 +111,11 @@ def test_a_prediction_interval_holds_the_next_value_as_often_as_it_says():
     stream, hits = np.random.default_rng(0), []
     for _ in range(4000):
         *values, new = stream.normal(0.9, 0.02, 6)
-        low, high = prediction_interval(values, 10_000, 0.95)
+        low, high = prediction_interval(values, 0.95)
         hits.append(low <= new <= high)
     assert np.mean(hits) == pytest.approx(0.95, abs=0.015)
-    assert prediction_interval([0.9], 100, 0.95) is None
-    low, high = prediction_interval([1.0, 1.0], 100, 0.95)
+    assert prediction_interval([0.9], 0.95) is None
+    low, high = prediction_interval([1.0, 1.0], 0.95, counting_variance(1.0, 100))
     assert low < 0.99 and high > 1.0  # an image more or less
 
 
@@ -180,3 +185,10 @@ def test_the_reference_is_whole():
     found, problems = records.load_all(REFERENCE / "runs")
     assert [r["identity"]["seed"] for r in found] == plan["seeds"] and not problems
     assert all("code" in r["provenance"]["training"] for r in found)
+
+
+def test_other_seeds_are_those_of_the_folder_whatever_the_plan_asks_for():
+    [first, *rest] = sorted((REFERENCE / "runs").glob("*.json"))
+    run = Run.of(records.load(first)["identity"])
+    found = find_others(run, Folders(*3 * [REFERENCE]))
+    assert [record["run_id"] for record in found] == [path.stem for path in rest]
