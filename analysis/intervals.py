@@ -33,8 +33,15 @@ POWER = 0.8
 MOST_SEEDS = 200
 """Numbers of seeds above this are given as "more than"."""
 BASELINE = "clean"
-"""The regime that others are compared with."""
+"""The regime that others are compared with, where a table does not say another."""
 BETTER, WORSE, UNRESOLVED = "better", "worse", "unresolved"
+
+
+def baseline_of(table: pd.DataFrame) -> str:
+    """Return the regime that the others of a table are compared with: the first in table order,
+    which its column of categories has; else `BASELINE`."""
+    regimes = table.regime
+    return regimes.cat.categories[0] if hasattr(regimes, "cat") else BASELINE
 
 
 def t_factor(n, comparisons=1, level: float = LEVEL) -> np.ndarray:
@@ -150,13 +157,14 @@ def spread_of_draws(rows: pd.DataFrame) -> pd.DataFrame:
     return spread_of(plus.assign(value=plus.correct / plus.total))
 
 
-def paired(rows: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
+def paired(rows: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
     """Return each run beside the baseline run of its seed, over the draws that both have.
 
     The two share initial weights, batch order and, draw by draw, the unit noise. Columns: `RUN`
     (of the other regime), alpha, draws (in common), images, and the differences, other − baseline,
     in accuracy, drop and retention.
     """
+    baseline = baseline or baseline_of(rows)
     plus = rows[rows.sign > 0].drop(columns=["loss", "sign"])
     on = ["architecture", "seed", "alpha", "draw"]
     base = plus[plus.regime == baseline].drop(columns="regime")
@@ -182,7 +190,7 @@ def paired(rows: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
 
 
 def paired_effects(
-    rows: pd.DataFrame, quantity: str = "accuracy", baseline: str = BASELINE
+    rows: pd.DataFrame, quantity: str = "accuracy", baseline: str | None = None
 ) -> pd.DataFrame:
     """Return the paired effect of each regime against the baseline, with verdicts.
 
@@ -194,7 +202,7 @@ def paired_effects(
         rows: the measurements.
         quantity: "accuracy", "drop" or "retention"; only the first is judged, because a smaller
             drop from a lower start is not yet better.
-        baseline: the regime to compare with.
+        baseline: the regime to compare with; None = `baseline_of`.
 
     Returns:
         A row per architecture, regime and α: the columns of `over_seeds` (its mean is called
@@ -216,11 +224,14 @@ def paired_effects(
     return out.rename(columns={"mean": "effect"}).reset_index()
 
 
-def find_unpaired(rows: pd.DataFrame, baseline: str = BASELINE, draws: float = np.inf) -> list[str]:
+def find_unpaired(
+    rows: pd.DataFrame, baseline: str | None = None, draws: float = np.inf
+) -> list[str]:
     """Return a message for each run whose measurements are not all matched by its partner's.
 
     Only the first `draws` draws must be: with a precision, how many follow is each run's own.
     """
+    baseline = baseline or baseline_of(rows)
     plus = rows[(rows.sign > 0) & (rows.draw < draws)]
     on = ["architecture", "seed", "alpha", "draw"]
     base = plus.loc[plus.regime == baseline, on]

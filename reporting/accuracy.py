@@ -86,7 +86,7 @@ def draw_effects(
         axes.plot(spread, 100 * dots.accuracy, color=look["color"], **seed)
         mine = mine[mine.half.notna()]
         for resolved, part in mine.groupby(mine.verdict != intervals.UNRESOLVED):
-            label = f"{regime} − {intervals.BASELINE}, n = {mine.seeds.max()}"
+            label = f"{regime} − {intervals.baseline_of(rows)}, n = {mine.seeds.max()}"
             axes.errorbar(
                 place(part.alpha, origin) * shift,
                 100 * part.effect,
@@ -120,11 +120,11 @@ def main_table(means: pd.DataFrame, effects: pd.DataFrame, architecture: str) ->
 
     The frames are those of `intervals.mean_accuracy` and `intervals.paired_effects`.
     """
+    baseline = intervals.baseline_of(means)
     means, effects = (
         table[table.architecture == architecture].set_index(["regime", "alpha"])
         for table in (means, effects)
     )
-    baseline = intervals.BASELINE
     others = [r for r in dict.fromkeys(means.index.get_level_values("regime")) if r != baseline]
     body = []
     for alpha in sorted(means.index.unique("alpha")):
@@ -187,7 +187,7 @@ def say_verdict(effects: pd.DataFrame) -> str:
     """Return the answer for one architecture and regime against the baseline."""
     regime, n = effects.regime.iloc[0], span(effects.seeds.min(), effects.seeds.max())
     noisy, start = effects[effects.alpha > 0], effects[effects.alpha == 0]
-    subject = f"Trained {regime} rather than {intervals.BASELINE}"
+    subject = f"Trained {regime} rather than {intervals.baseline_of(effects)}"
     if effects.seeds.max() < 2:
         return f"{subject}: one paired seed gives no interval, and so no verdict."
     if noisy.empty:

@@ -10,7 +10,10 @@ from reporting.text import Table, bounds, count, find, number
 
 def section(results: Results) -> Section:
     """Return the metrics of each architecture, and what it would take."""
-    metrics, ends = curves.curve_metrics(results.rows), curves.alpha_range(results.rows)
+    metrics, ends = (
+        curves.curve_metrics(results.rows, results.chance),
+        curves.alpha_range(results.rows),
+    )
     means = curves.metrics_over_seeds(metrics)
     pairs = curves.metrics_over_seeds(curves.paired_metrics(metrics))
     return Section(
@@ -36,18 +39,19 @@ def metrics_table(
         ends: the smallest and the largest α > 0.
     """
     low, high = ends
+    baseline = intervals.baseline_of(means)
     means, pairs = (
         table[table.architecture == architecture].set_index(["regime", "metric"])
         for table in (means, pairs)
     )
     regimes = list(dict.fromkeys(means.index.get_level_values("regime")))
-    others = [r for r in regimes if r != intervals.BASELINE]
+    others = [r for r in regimes if r != baseline]
     body = []
     for metric, meaning in curves.METRICS.items() if low < high else ():
         log = metric in curves.LOG
         effects = [bounds(find(pairs, (r, metric)), log, signed=not log) for r in others]
         body.append([meaning, *(bounds(find(means, (r, metric)), log) for r in regimes), *effects])
-    header = ["Metric", *regimes, *(f"{r} against {intervals.BASELINE}" for r in others)]
+    header = ["Metric", *regimes, *(f"{r} against {baseline}" for r in others)]
     caption = (
         f"{architecture}: curve metrics, mean over seeds [95% t-interval, each by itself] (n). "
         "α-valued metrics: geometric means, and ratios; else differences. "

@@ -10,7 +10,7 @@ import torch
 import tyro
 
 import data
-from config import DEFAULT_REGIMES, NOT_NEGATIVE, ONWARD, REGIMES, Recipe, Sweep
+from config import DEFAULT_REGIMES, NOT_NEGATIVE, REGIMES, Recipe, Sweep
 from machine import offers
 from machine.checks import (
     UsageError,
@@ -23,8 +23,8 @@ from machine.checks import (
     within,
 )
 from models import ARCHITECTURES, DEFAULT_ARCHITECTURES, SEED, build
-from noises import FAMILIES
-from store.plan import Plan, as_word
+from noises.words import read_noise
+from store.plan import Plan
 
 MOST_SHARDS = 100_000  # more parts than any cluster has cores for
 
@@ -160,37 +160,6 @@ def read_shard(text: str) -> tuple[int, int]:
         rule = f"I/N with 1 ≤ I ≤ N ≤ {MOST_SHARDS}, such as 2/8"
         raise UsageError(f"--shard: takes {rule}, got {shown(text)}")
     return int(first), int(last)
-
-
-def read_noise(words: Iterable[str]) -> tuple[str, ...]:
-    """Return the further noise families of `--noise`, each with its strengths, by name.
-
-    Raises:
-        UsageError: if one is not known, named twice, or has strengths that are not numbers > 0.
-    """
-    named = {word: word.partition(":") for word in words}
-    if named:
-        known("--noise", [name for name, *_ in named.values()], FAMILIES)
-    found = []
-    for word, (name, colon, listed) in named.items():
-        if name == "gaussian":  # always measured
-            if colon:
-                raise UsageError("--noise: the strengths of gaussian are those of --alphas")
-            continue
-        on = not colon or listed.endswith(ONWARD)
-        listed = listed.removesuffix(ONWARD).removesuffix(",")
-        try:
-            strengths = [float(s) for s in listed.split(",")] if colon else FAMILIES[name].strengths
-        except ValueError:
-            raise UsageError(
-                f"--noise: takes a name, or a name with strengths such as {name}:0.1,0.5; "
-                f"got {shown(word)}"
-            ) from None
-        for strength in strengths:
-            positive("--noise", strength)
-        distinct("--noise", strengths)
-        found.append(as_word(name, map(float, sorted(strengths)), on))
-    return tuple(sorted(found))
 
 
 def as_in(plan: Plan, options: Options) -> Plan:

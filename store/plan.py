@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_origin
 
 from config import ONWARD, REGIMES, Recipe, Run, Sweep, introduced, make_runs, written
 from store.files import Damaged, write_whole
+from store.own import OwnRun, Task
 from store.records import Record
 
 AXES = ("architectures", "regimes", "seeds")
@@ -22,7 +23,8 @@ class Plan:
     architectures: tuple[str, ...]
     regimes: tuple[str, ...]
     seeds: tuple[int, ...]
-    recipe: Recipe
+    recipe: Recipe | Task
+    """How the models are trained; of somebody's own ones, what they are measured on."""
     sweep: Sweep
     earlier: tuple["Plan", ...] = ()
     """What else was asked for by earlier commands, of the same recipe and evaluation settings."""
@@ -41,7 +43,12 @@ class Plan:
     def runs(self) -> list[Run]:
         """The runs, architecture by architecture; clean and noisy of a seed side by side."""
         axes = [(part.architectures, part.regimes, part.seeds) for part in self.parts]
-        return list(dict.fromkeys(run for a in axes for run in make_runs(*a, self.recipe)))
+        return list(dict.fromkeys(r for a in axes for r in make_runs(*a, self.recipe, self.kind)))
+
+    @property
+    def kind(self) -> type[Run]:
+        """What its runs are."""
+        return OwnRun if isinstance(self.recipe, Task) else Run
 
     def sweep_of(self, run: Run) -> Sweep:
         """Return all that is asked to be measured on a run of this plan."""
@@ -62,8 +69,11 @@ class Plan:
         """
         if (other.recipe, other.sweep.settings) != (self.recipe, self.sweep.settings):
             return self
+        recipe = self.recipe
+        if isinstance(recipe, Task):
+            recipe = recipe.knowing(other.recipe.weights)
         parts: list[Plan] = []
-        for part in (*other.parts, *self.parts):
+        for part in (replace(p, recipe=recipe) for p in (*other.parts, *self.parts)):
             while alike := [p for p in parts if union_of_parts(p, part)]:
                 parts.remove(alike[0])
                 part = union_of_parts(alike[0], part)
@@ -80,20 +90,28 @@ class Plan:
         chosen, left_out = [], []
         for record in records:
             who = record["identity"]
-            if who["regime"] in REGIMES:
-                run = Run(who["architecture"], who["regime"], who["seed"], self.recipe)
-                if run.identity == who:
-                    chosen.append(record)
-                    continue
-            left_out.append(f"{record['run_id']}: another recipe ({self.difference(who)})")
+            known = self.kind is OwnRun or who["regime"] in REGIMES
+            if known and self.run_like(who).identity == who:
+                chosen.append(record)
+            else:
+                left_out.append(f"{record['run_id']}: another recipe ({self.difference(who)})")
         return chosen, left_out
+
+    def run_like(self, identity: dict) -> Run:
+        """Return the run of an identity's names by this plan's recipe. Own models that the plan
+        does not know, of another machine, are those that they say they are."""
+        names = (identity["architecture"], identity["regime"], identity["seed"])
+        recipe = self.recipe
+        if isinstance(recipe, Task) and "weights" in identity:
+            recipe = recipe.knowing((f"{identity['weights']} {names[2]} {names[1]}",))
+        return self.kind(*names, recipe)
 
     def difference(self, identity: dict) -> str:
         """Return in words how a run's identity departs from this plan's recipe."""
         regime = identity["regime"]
-        if regime not in REGIMES:
+        if self.kind is Run and regime not in REGIMES:
             return f"regime {regime!r} is not known here"
-        mine = Run(identity["architecture"], regime, identity["seed"], self.recipe).identity
+        mine = self.run_like(identity).identity
         changes = [
             f"{name} {identity['recipe'].get(name)!r}, asked {mine['recipe'].get(name)!r}"
             for name in sorted({*mine["recipe"], *identity["recipe"]})
@@ -101,6 +119,8 @@ class Plan:
         ]
         if identity["recipe_version"] != mine["recipe_version"]:
             changes.append(f"version {identity['recipe_version']}, now {mine['recipe_version']}")
+        if identity.get("weights") != mine.get("weights"):
+            changes.append("other weights")
         return "; ".join(changes) or "other fields"
 
 
@@ -181,7 +201,7 @@ def load_plan(results_dir: Path) -> Plan:
         body = json.loads(plan_path(results_dir).read_bytes())
         earlier = tuple(plain(part) for part in body.pop("earlier", ()))
         plan = replace(plain(body), earlier=earlier)
-        if not {regime for part in plan.parts for regime in part.regimes} <= set(REGIMES):
+        if plan.kind is Run and not {*plan.all_regimes} <= {*REGIMES}:
             raise ValueError(f"regimes are not of {', '.join(REGIMES)}")
         for part in plan.parts:
             _ = part.sweep.families  # ValueError where they are not whole
@@ -200,7 +220,8 @@ def load_plan(results_dir: Path) -> Plan:
 
 def plain(body: dict) -> Plan:
     """Return the plan, without earlier parts, that JSON data describes, or ValueError."""
-    recipe, sweep = typed(Recipe, body["recipe"]), typed(Sweep, body["sweep"])
+    kind = Task if "weights" in body["recipe"] else Recipe
+    recipe, sweep = typed(kind, body["recipe"]), typed(Sweep, body["sweep"])
     return typed(Plan, {**body, "recipe": recipe, "sweep": sweep, "earlier": ()})
 
 
@@ -210,8 +231,8 @@ def typed(kind: type, body: dict):
     made = kind(**{**introduced(kind), **listed})
     for f in fields(kind):
         value = getattr(made, f.name)
-        wanted, *_ = get_args(f.type) or [f.type]  # int, of tuple[int, ...]
-        listed = wanted is not f.type
+        listed = get_origin(f.type) is tuple
+        wanted = get_args(f.type)[0] if listed else f.type  # int, of tuple[int, ...]
         items = value if listed else [value]
         if isinstance(value, tuple) != listed or not all(fits(item, wanted) for item in items):
             raise ValueError(f"{f.name} is {value!r}")
@@ -222,4 +243,4 @@ def fits(value, wanted: type) -> bool:
     """Return whether JSON data is of a type: a finite whole number may stand for a float."""
     if wanted is float:
         return type(value) in (int, float) and math.isfinite(value)
-    return type(value) is wanted
+    return type(value) in (get_args(wanted) or [wanted])  # one of a union, or itself
