@@ -8,7 +8,7 @@ import contextlib
 import functools
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -17,17 +17,129 @@ from torch import nn
 from analysis.fill import fill
 from analysis.needs import Block, is_complete
 from config import REESTIMATED, Sweep
-from machine.checks import UsageError
+from machine import offers
+from machine.checks import UsageError, choose_device, distinct, positive, within
 from noise import ParameterError, noisy_parameters
+from noises.words import read_noise
 from probes.batchnorm import has_batchnorm, reestimated
-from sources.own import Key, Own, inner
+from sources.library import SHELVES, Find, read_library
+from sources.own import Key, Own, inner, read_file
 from store import checkpoints, records
 from store.files import Damaged, set_aside
 from store.own import OwnRun, Task
-from store.plan import Plan, load_plan, save_plan
+from store.plan import Plan, load_plan
 from store.records import Record
 
+
+@dataclass(frozen=True)
+class Options:
+    """Your own models."""
+
+    model: str = ""
+    """A file of yours, mine.py (docs/model.md says what stands in it); or torchvision:NAME or
+    timm:NAME, a library's image classifier."""
+    weights: Path | None = None
+    """State dict of a library's model; None = the library's own weights."""
+    data: str = ""
+    """Test images of a library's model: folder:PATH with a folder per class, or a dataset's name."""
+    size: int = 0
+    """Side of the images in pixels; 0 = as the library has it."""
+    mean: tuple[float, ...] = ()
+    """Mean of the pixels in [0, 1], one or by channel; None = as the library has it."""
+    std: tuple[float, ...] = ()
+    """Their standard deviation."""
+    alphas: tuple[float, ...] = ()
+    """Noise strengths α to measure and no others, relative to each weight tensor's standard
+    deviation; 0 is among them. None = 0 0.01 0.02 0.05 0.1 0.2, and on until the break is found."""
+    noise: tuple[str, ...] = ()
+    """Noise families beside the Gaussian one: a name, or a name with its strengths."""
+    device: str = ""
+    """cpu, cuda, cuda:N or auto; "" = where your file puts its models, auto for a library's."""
+    threads: int = 0
+    """Threads of your own models; 0 = all cores."""
+
+    def check(self) -> None:
+        """Check what can be seen before work starts.
+
+        Raises:
+            UsageError: with one line that names the option and what it takes.
+        """
+        for f in fields(self):
+            if f.name != "model" and not self.model and getattr(self, f.name) != f.default:
+                raise UsageError(f"--{f.name}: is for --model")
+        if not self.model:
+            return
+        if self.alphas:
+            distinct("--alphas", self.alphas)
+            for alpha in self.alphas:
+                positive("--alphas", alpha, zero=True)
+            if 0 not in self.alphas:
+                raise UsageError("--alphas: takes noise strengths with 0 among them, as 0 0.1 0.5")
+        read_noise(self.noise)
+        within("--threads", self.threads, 0, offers.cores(), "0 = all of this machine's cores")
+        if self.device:
+            choose_device(self.device)
+        if self.library:
+            if not self.data:
+                raise UsageError("--data: takes folder:PATH or a dataset's name, with --model NAME")
+            return
+        for name in ("weights", "data", "size", "mean", "std"):
+            if getattr(self, name):
+                raise UsageError(f"--{name}: is for --model torchvision:NAME; {self.model} says it")
+
+    @property
+    def library(self) -> bool:
+        """Whether a library's model is asked for."""
+        return self.model.partition(":")[0] in SHELVES and ":" in self.model
+
+    def sweep(self, draws: int, test_size: int) -> Sweep:
+        """Return what to measure."""
+        alphas = tuple(sorted(float(a) for a in self.alphas))
+        return Sweep(alphas, draws, test_size, noise=read_noise(self.noise))
+
+
+def read(asked: Options, find: Find, test_size: int) -> Own:
+    """Return the models that are asked for.
+
+    Raises:
+        UsageError: what is wrong with them, in a line.
+    """
+    if not asked.library:
+        return read_file(Path(asked.model), test_size, asked.device)
+    device = choose_device(asked.device or "auto")
+    look = (asked.size, asked.mean, asked.std)
+    return read_library(asked.model, asked.weights, asked.data, find, *look, test_size, device)
+
+
+def threads_for(own: Own, asked: int) -> int:
+    """Return how many threads to compute with, by what there is to compute alone: the same number
+    when the command goes on."""
+    patterns = own.task.noisy, own.task.clean
+    model = inner(own.model(next(iter(own.models))))
+    weights = sum(p.numel() for p in noisy_parameters(model, *patterns).values())
+    return asked or (1 if weights < SMALL else offers.cores())
+
+
+def describe(own: Own) -> str:
+    """Return in words what will be measured."""
+    seeds: dict[str, list[int]] = {}
+    for regime, seed in own.models:
+        seeds.setdefault(regime, []).append(seed)
+    listed = "; ".join(f"{name} (seed {' '.join(map(str, s))})" for name, s in seeds.items())
+    task = own.task
+    what = f"{task.score or 'accuracy'}, chance {task.chance:g}"
+    examples = f"{own.examples:,} test examples" if own.examples else "measured by its own function"
+    return "\n".join(
+        [f"{own.name}: {listed}", f"  {examples}; {what}", *(f"  {n}" for n in own.notes)]
+    )
+
+
+NEAR = 0.1
+"""Less than this part of the way from chance to no error is near chance."""
 SAVE_EVERY = 2.0  # seconds between writes of a record while it is being measured
+SAY_EVERY = 15.0
+SMALL = 1_000_000
+"""Noisy weights below which a second thread costs more than it gives."""
 Rows = Callable[..., Iterator[list]]
 """`evaluate.sweep`."""
 Say = Callable[[str], None]
@@ -44,6 +156,11 @@ def make_plan(own: Own, sweep: Sweep) -> Plan:
         model = inner(own.model((regime, seed)))
         check_parameters(model, own)
         weights.append(f"{weights_of(model)} {seed} {regime}")
+    if has_batchnorm(model) and own.calibration is None:
+        how = "; calibration() in the file would take them anew as well" if own.project else ""
+        own.notes.append(
+            "; ".join(["BatchNorm statistics are frozen only", *([how] if how else [])])
+        )
     own.task = replace(own.task, weights=tuple(weights))
     digests = [word.split(" ", 1)[0] for word in weights]
     for n, word in enumerate(weights):
@@ -116,7 +233,7 @@ def patterns_for(names: list[str], every: list[str]) -> list[str]:
     return list(found)
 
 
-def join_earlier(plan: Plan, folder: Path, say: Say) -> Plan:
+def join_earlier(plan: Plan, folder: Path, say: Say = print) -> Plan:
     """Return the plan with the models of earlier commands that this one does not name, where they
     were measured on the same data."""
     try:
@@ -207,11 +324,11 @@ def measure_one(
     traits = {"chance": own.task.chance, "batchnorm": anew}
     record = read_record(folder, run, say) or records.new(run, run.identity["weights"], [], {})
     name = f"{run.regime}, seed {run.seed}"
-    before, started = (
-        record["provenance"].get("measuring", {}).get("seconds", 0.0),
-        time.monotonic(),
-    )
+    started = time.monotonic()
+    before = record["provenance"].get("measuring", {}).get("seconds", 0.0)
     check_same(own, outer, record, sweep, name)
+    if not record["measurements"]:
+        say_start(own, outer, name, say)
 
     def rows_of(block: Block) -> Iterator[list]:
         measure = functools.partial(measure_under, own, outer, block.settings.get("batchnorm"))
@@ -224,14 +341,18 @@ def measure_one(
         facts = {"measuring": {**provenance, "seconds": seconds}}
         records.save(path_of(folder, run), {**record, "traits": traits, "provenance": facts})
 
-    saved = done = 0
+    done, saved, said = 0, started, started
     record = {**record, "traits": traits}
     try:
-        for record, left in fill(record, sweep, others, rows_of):
+        for grown, left in fill(record, sweep, others, rows_of):
+            record = grown
             done += 1
-            if time.monotonic() - started - saved > SAVE_EVERY:
+            now = time.monotonic()
+            if now - saved > SAVE_EVERY:
                 keep()
-                saved = time.monotonic() - started
+                saved = now
+            if now - said > SAY_EVERY:
+                said = now
                 say(f"  {name}: {done} measurements, {left} more to come as far as is known")
     finally:
         if record["measurements"]:
@@ -253,6 +374,18 @@ def measure_under(
         return own.measure(outer)
 
 
+def say_start(own: Own, model: nn.Module, name: str, say: Say) -> None:
+    """Say what a model does without noise, and warn where that is near chance."""
+    correct, total, _ = own.measure(model)
+    found, task = correct / total, own.task
+    say(f"  {name}: {task.score or 'accuracy'} {found:.4f} without noise")
+    if found < task.chance + NEAR * (1 - task.chance) and not task.score:
+        say(
+            f"  warning: that is near chance ({task.chance:g}): are the weights loaded, and are the "
+            "data those that the model was trained for (classes in the same order, size, mean)?"
+        )
+
+
 def check_same(own: Own, model: nn.Module, record: Record, sweep: Sweep, name: str) -> None:
     """Check that what is measured without noise is what a record says: what changed outside the
     file, in a module that it imports, is in no digest.
@@ -266,6 +399,6 @@ def check_same(own: Own, model: nn.Module, record: Record, sweep: Sweep, name: s
         was, is_now = known[0][3] / known[0][4], correct / total
         if abs(was - is_now) > 1e-3 * max(1.0, abs(was)):
             raise UsageError(
-                f"--model: {name} is {is_now:.4f} without noise and was {was:.4f}: its code or data "
-                "have changed. Move its results folder away to measure anew"
+                f"--model: {name} is {is_now:.4f} without noise and was {was:.4f}: its code or "
+                "data have changed. Move its results folder away to measure anew"
             )

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis import intervals
-from reporting.plots import MANY, looks, place, set_alpha_axis, set_points_axis
+from reporting.plots import MANY, looks, place, set_accuracy_axis, set_alpha_axis, set_points_axis
 from reporting.results import Results
 from reporting.section import Chart, Section
 from reporting.text import NONE, Table, find, number, span, with_half
@@ -59,8 +59,7 @@ def draw_curves(axes: Axes, rows: pd.DataFrame, curves: pd.DataFrame, means: pd.
         axes.fill_between(band.index, band.low, band.high, color=look["color"], alpha=0.15, lw=0)
         bars = {"fmt": "none", "ecolor": look["color"], "elinewidth": 1, "capsize": 2}
         axes.errorbar([origin] * len(edge), edge["mean"], edge.half, **bars)
-    axes.set_ylabel("accuracy (fraction)")
-    axes.set_ylim(0, 1.02)
+    set_accuracy_axis(axes, rows)
     axes.legend(loc="lower left")
 
 

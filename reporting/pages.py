@@ -13,7 +13,18 @@ import pandas as pd
 
 from analysis import intervals
 from config import written
-from reporting import accuracy, batchnorm, curvature, draws, families, metrics, plots, summary
+from reporting import (
+    accuracy,
+    batchnorm,
+    curvature,
+    draws,
+    families,
+    metrics,
+    over_draws,
+    plots,
+    summary,
+)
+from reporting.opening import opening
 from reporting.results import Results
 from reporting.section import Chart, Section
 from reporting.text import Table
@@ -23,6 +34,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 SECTIONS = (
     summary.section,
     accuracy.section,
+    over_draws.section,
     metrics.section,
     draws.section,
     batchnorm.section,
@@ -76,6 +88,7 @@ def make_pages(
     alike = plan.sweep.first_draws if plan.sweep.precision else float("inf")
     facts = {
         "plan": plan,
+        "opening": opening(results, sections),
         "images": results.images,
         "total": int(rows.total.max()) if len(rows) else 0,
         "runs": len(rows[intervals.RUN].drop_duplicates()),

@@ -16,7 +16,7 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from machine.checks import UsageError, shown
+from machine.checks import UsageError, choose_device, shown
 from sources.examples import Batches, Unfit, classes_of, count
 from sources.project import Project
 from store.own import SCORE_UNIT, Task
@@ -43,6 +43,8 @@ class Own:
     calibration: Callable[[nn.Module], object] | None = None
     """Yields the batches x on which BatchNorm statistics are taken anew, for a model."""
     project: Project | None = None
+    device: torch.device | None = None
+    """Where to compute; None = where the models are."""
     notes: list[str] = field(default_factory=list)
     """Lines that the reader should know."""
 
@@ -58,7 +60,7 @@ class Own:
                 made = made()
         if not isinstance(made, nn.Module):
             raise UsageError(f"--model: {key} is {type(made).__name__}, where a Module is taken")
-        return made.eval()
+        return (made.to(self.device) if self.device else made).eval()
 
 
 def inner(model: nn.Module) -> nn.Module:
@@ -76,8 +78,8 @@ def device_of(model: nn.Module) -> torch.device:
     return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
-def read_file(path: Path, test_size: int = 0) -> Own:
-    """Read a user's file.
+def read_file(path: Path, test_size: int = 0, device: str = "") -> Own:
+    """Read a user's file; with a device, its models are moved there.
 
     Raises:
         UsageError: what is wrong with it, in a line.
@@ -99,6 +101,7 @@ def read_file(path: Path, test_size: int = 0) -> Own:
         got = "has both" if all(both) else "has neither"
         raise UsageError(f"{say} takes batches() or measure(model), and {got}")
     own = Own(path.stem, models, lambda model: (0, 1, None), Task(""), project=project)
+    own.device = choose_device(device) if device else None
     facts = {"dataset": path.name, "score": score, **patterns}
     if both[0]:
         if score:
