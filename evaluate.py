@@ -32,9 +32,9 @@ from machine import offers
 from machine.checks import UsageError, check_folder, fail, known, positive, within
 from noise import WeightNoise, noisy_parameters
 from noises import FAMILIES
-from probes import own
+from probes import own, own_options, own_plan
 from probes.by_layer import measure_layers
-from sources.own import Own
+from sources.own import Own, inner
 from store import checkpoints
 from store.files import Damaged, Foreign
 from store.folders import Folders
@@ -167,12 +167,14 @@ def print_drop(run: Run, model: nn.Module, images: Tensor, labels: Tensor, draws
     )
 
 
-def evaluate_own(asked: own.Options, sweep_asked: Sweep, by_layer: float, folders: Folders) -> int:
+def evaluate_own(
+    asked: own_options.Options, points: Sweep, by_layer: float, folders: Folders
+) -> int:
     """Measure somebody's own models to the end, report, and print the answer.
 
     Args:
         asked: which models, on which data.
-        sweep_asked: what to measure.
+        points: what to measure.
         by_layer: α of noise in one parameter tensor at a time, instead; 0 = all together.
         folders: of datasets, and of results, in which theirs has the name of the models.
 
@@ -184,14 +186,15 @@ def evaluate_own(asked: own.Options, sweep_asked: Sweep, by_layer: float, folder
 
     find = functools.partial(find_images, folder=folders.data)
     try:
-        mine = own.read(asked, find, sweep_asked.test_size)
+        mine = own_options.read(asked, find, points.test_size)
         folder = folders.results / mine.name
         check_folder("--results-dir", folder / "runs")
-        plan = own.join_earlier(own.make_plan(mine, sweep_asked), folder)
-        offers.prepare(own.threads_for(mine, asked.threads))
-        print(own.describe(mine), flush=True)
+        plan = own_plan.join_earlier(own_plan.make_plan(mine, points), folder)
+        offers.prepare(own_plan.threads_for(mine, asked.threads))
+        print(own_plan.describe(mine), flush=True)
         if by_layer:
-            return layers_of_own(mine, by_layer, sweep_asked, folder)
+            return layers_of_own(mine, by_layer, points, folder)
+        own.try_measure(mine, plan, folder)
         save_plan(folder, plan)
         facts = offers.provenance(torch.device(asked.device or "cpu"), torch.get_num_threads())
         own.measure_all(mine, plan, folder, sweep, facts)
@@ -214,7 +217,7 @@ def layers_of_own(mine: Own, alpha: float, asked: Sweep, folder: Path) -> int:
     patterns = {"noisy": mine.task.noisy, "clean": mine.task.clean}
     for regime, seed in mine.models:
         outer = mine.model((regime, seed))
-        model = own.inner(outer)
+        model = inner(outer)
         sizes = {n: p.numel() for n, p in noisy_parameters(model, **patterns).items()}
         measure_it = functools.partial(own.measure_under, mine, outer, None)
         rows = measure_layers(model, measure_it, alpha, asked.draws, seed, **patterns)
@@ -244,7 +247,7 @@ def main(
     alpha: float | None = None,
     test_size: int = 0,
     results_dir: Path = Path("results"),
-    yours: Annotated[own.Options, tyro.conf.OmitArgPrefixes] = own.Options(),  # noqa: B008
+    yours: Annotated[own_options.Options, tyro.conf.OmitArgPrefixes] = own_options.Options(),  # noqa: B008
 ) -> None:
     """Measure checkpoints at α = 0 and 0.1 and print the drop; nothing is written. Or, by layer,
     measure noise in one parameter tensor at a time. Or, with --model, measure your own models until

@@ -4,8 +4,6 @@ The file defines `model()`, or `models()` by (regime, seed); and `batches()`, or
 Optional: NOISY, CLEAN, CHANCE, SCORE, BASELINE, `calibration()`. `docs/model.md` says what each is.
 """
 
-import ast
-import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from machine.checks import UsageError, choose_device, shown
+from sources.digests import source_digest
 from sources.examples import Batches, Unfit, classes_of, count
 from sources.project import Project
 from store.own import SCORE_UNIT, Task
@@ -250,35 +249,3 @@ def as_counts(found, say: str) -> Row:
         raise UsageError(f"{say} measure() counted nothing: total is 0")
     fine = isinstance(loss, Real) and math.isfinite(loss)
     return int(correct), int(total), float(loss) if fine else None
-
-
-def source_digest(path: Path, name: str) -> str:
-    """Return the SHA-256 of what a function is made of in a file, without comments and layout: the
-    function, and whatever of the file it refers to. Another model in `models()` leaves it alone."""
-    tree = ast.parse(path.read_bytes())
-    bound = [(names_bound(part), part) for part in tree.body]
-    wanted, parts = {name}, set()
-    while True:
-        more = {n for n, (names, _) in enumerate(bound) if names & wanted} - parts
-        if not more:
-            break
-        parts |= more
-        for n in more:
-            wanted |= {x.id for x in ast.walk(bound[n][1]) if isinstance(x, ast.Name)}
-    text = "\n".join(ast.dump(bound[n][1]) for n in sorted(parts))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def names_bound(part: ast.stmt) -> set[str]:
-    """Return the names that a statement of a file gives a value."""
-    found = {x.id for x in ast.walk(part) if isinstance(x, ast.Name) and is_stored(x)}
-    if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        return {part.name}
-    if isinstance(part, (ast.Import, ast.ImportFrom)):
-        return {(a.asname or a.name).partition(".")[0] for a in part.names}
-    return found
-
-
-def is_stored(name: ast.Name) -> bool:
-    """Return whether a name is given a value where it stands."""
-    return isinstance(name.ctx, ast.Store)

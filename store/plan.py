@@ -97,6 +97,10 @@ class Plan:
                 left_out.append(f"{record['run_id']}: another recipe ({self.difference(who)})")
         return chosen, left_out
 
+    def run_of(self, architecture: str, regime: str, seed: int) -> Run:
+        """Return the run of a name, regime and seed by this plan's recipe."""
+        return self.kind(architecture, regime, seed, self.recipe)
+
     def run_like(self, identity: dict) -> Run:
         """Return the run of an identity's names by this plan's recipe. Own models that the plan
         does not know, of another machine, are those that they say they are."""

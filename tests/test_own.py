@@ -18,7 +18,7 @@ import evaluate
 import noises
 import report
 from conftest import ROOT
-from probes import own
+from probes import own, own_options
 from reporting import results, terminal
 from sources import library
 from sources.own import source_digest
@@ -59,7 +59,7 @@ def go(tmp_path, capsys):
         if text is not None:
             path.write_text(text)
         sizes = {k: more.pop(k) for k in ("test_size", "alpha") if k in more}
-        asked = own.Options(**{"model": str(path), "alphas": alphas, "threads": 1, **more})
+        asked = own_options.Options(**{"model": str(path), "alphas": alphas, "threads": 1, **more})
         with pytest.raises(SystemExit) as end:
             evaluate.main(
                 draws=draws,
@@ -70,7 +70,7 @@ def go(tmp_path, capsys):
                 **sizes,
             )
         said = capsys.readouterr()
-        return end.value.code, said.out + said.err
+        return end.value.code, said.err if end.value.code == 2 else said.out
 
     return run
 
@@ -149,6 +149,19 @@ def test_the_break_is_found_and_the_baseline_is_the_first_regime(go, tmp_path):
     assert "Trained rough rather than plain" in page or "rough − plain" in page
 
 
+def test_what_measure_is_made_of_is_what_its_digest_is_of(tmp_path):
+    path, text = tmp_path / "mine.py", SCORE.replace("model()(X)", "torch.zeros(40, 1)")
+
+    def digest(text: str) -> str:
+        path.write_text(text)
+        return source_digest(path, "measure")
+
+    first = digest(text)
+    assert digest("# a comment\n" + text.replace("manual_seed(0)", "manual_seed(5)")) == first
+    assert digest(text.replace("randn(40", "randn(41")) != first  # X, which it refers to
+    assert digest(text.replace("1 - ((", "1 - 2 * ((")) != first
+
+
 def test_a_baseline_of_ones_own(go, tmp_path, quick):
     go(two() + "BASELINE = 'rough'\n")
     assert results.read(tmp_path / "results" / "mine").effects.regime.unique() == ["plain"]
@@ -186,25 +199,7 @@ def test_changed_data_and_patterns_are_another_measurement(go, tmp_path, quick):
     assert len(read(folder)) == 6
 
 
-def test_what_is_interrupted_goes_on_to_the_same_records(go, tmp_path, quick):
-    text = two().replace("def batches():", "calls = []\ndef measure(model):") + (
-        "    x, y = zip(*[(x, y)])\n    x, y = x[0], y[0]\n    calls.append(1)\n"
-        "    if len(calls) == STOP: raise KeyboardInterrupt\n"
-        "    return int((model(x).argmax(1) == y).sum()), 60, None\n"
-    )
-    text = text.replace("    return zip(x.split(20), y.split(20))\n", "") + "CHANCE = 1 / 3\n"
-    status, _ = go(text.replace("STOP", "-1"), name="whole.py")
-    assert status == 0
-    status, said = go(text.replace("STOP", "8"), name="cut.py")
-    assert status == 130 and "To go on" in said
-    rows = [r["measurements"][0]["rows"] for r in read(tmp_path / "results" / "cut").values()]
-    assert [len(r) for r in rows] == [5, 1] or sum(map(len, rows)) == 6
-    whole = source_digest(tmp_path / "project" / "whole.py", "measure")
-    assert whole != source_digest(tmp_path / "project" / "cut.py", "measure")
-
-
-def test_a_kill_between_measurements_loses_none_of_them(go, tmp_path, quick, monkeypatch):
-    """The same file, the same command: what is stopped by the keyboard goes on."""
+def test_what_is_interrupted_goes_on_to_the_same_records(go, tmp_path, quick, monkeypatch):
     go(two(), name="whole.py")
     count, calls = own.measure_under, []
 
