@@ -1,6 +1,7 @@
 """What is asked for of somebody's own models: the plan, and what has to be known before it."""
 
 import functools
+import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -11,7 +12,7 @@ from torch import nn
 from config import Sweep
 from machine import offers
 from machine.checks import UsageError
-from noise import ParameterError, noisy_parameters
+from noise import ParameterError, WeightNoise, noisy_parameters
 from probes.batchnorm import has_batchnorm
 from sources.own import Key, Own, inner
 from store import checkpoints
@@ -66,12 +67,11 @@ def check_parameters(model: nn.Module, own: Own) -> None:
         UsageError: with the lines to write where one is not.
     """
     try:
-        if noisy_parameters(model, own.task.noisy, own.task.clean):
-            return
-        raise ParameterError("nothing in this model carries noise: NOISY = ['PATTERN'] says what")
+        WeightNoise(model, own.task.noisy, own.task.clean)
     except ParameterError as error:
         if not error.unknown:
-            raise UsageError(f"--model: {own.task.dataset}: {error}") from None
+            text = textwrap.shorten(str(error), 300, placeholder=" …")
+            raise UsageError(f"--model: {own.task.dataset}: {text}") from None
         sizes = {name: p.dim() for name, p in model.named_parameters()}
         groups = {
             "NOISY": [name for name in error.unknown if sizes.get(name, 0) > 1],

@@ -34,7 +34,6 @@ STYLE = [
         "lines.markersize": 4,
         "savefig.dpi": 150,
         "svg.hashsalt": "weight noise",  # or every file has ids of its own
-        "text.parse_math": False,  # a regime may have any name, with $ in it
     },
 ]
 METADATA = {
@@ -108,6 +107,9 @@ def panels(
                 axes.set(xticks=[], yticks=[])
                 continue
             draw(axes, *mine)
+            legend = axes.get_legend()
+            for text in [axes.title, *(legend.get_texts() if legend else [])]:
+                text.set_parse_math(False)  # a regime may have any name, with $ in it
         for axes in grid.flat[len(architectures) :]:
             axes.set_axis_off()
     return figure
