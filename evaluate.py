@@ -112,6 +112,7 @@ def sweep(
     drawn, unit = None, None
     for alpha, draw, sign in points:
         if alpha > 0 and drawn != draw:
+            unit = None  # before the next is there: one draw in memory
             drawn, unit = draw, noises.draw(family, parameters, noise_seed, run_seed, draw)
         with noise(alpha, unit=unit, sign=sign, apply=apply if alpha > 0 else None):
             correct, total, loss = measure(model)

@@ -60,7 +60,9 @@ def of_plan(results: Results, sections: dict[str, Section]) -> Opening:
         "noise. "
         f"{UNITS} {said.intro} The spread over seeds is taken as at least one {results.images} "
         "image.",
-        brief="Effect: noisy − clean accuracy in points, paired by seed.",
+        brief="Effect: noisy − clean accuracy in points, paired by seed. ± is the half-width of a "
+        "95% t-interval over seeds,\nsimultaneous over the non-zero α of one architecture "
+        "(Bonferroni).",
         answers=said.sentences,
     )
 
@@ -86,14 +88,16 @@ def of_own(results: Results, sections: dict[str, Section]) -> Opening:
     over = sections["over_draws"].sentences
     paired = (
         f"The effect is the accuracy of a regime minus that of {task.baseline}, in points (0.01), "
-        "paired by seed: the two share their noise draws."
+        f"paired by seed: the two share their noise draws. {UNITS}"
     )
+    if results.rows.regime.nunique() < 2:
+        paired = ""
     return Opening(
         title=f"Weight noise on {name}",
         question=f"How much weight noise does {name} stand?",
         lead=f"{task.dataset}: {models}. {NOISE} {what}",
         short=f"{task.dataset}: {models}. {what}",
-        note=f"{paired} {UNITS} {sections['accuracy'].intro} {alone}",
-        brief=f"{paired} {alone}",
+        note=f"{paired} {sections['accuracy'].intro} {alone}".strip(),
+        brief=f"{paired} {alone}".strip(),
         answers={n: [*over.get(n, []), *by_regime.get(n, [])] for n in results.architectures},
     )

@@ -171,6 +171,9 @@ def test_a_model_is_measured_and_is_what_it_was(name, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = make()
+    for parameter in model.parameters():  # a head of zeros hides all that is before it
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.02)
     before = content_digest(dict(model.state_dict()))
     places = [p.data_ptr() for p in model.parameters()]
     (start, noisy) = through_the_door(model, x, y, tmp_path, **patterns)
@@ -202,7 +205,7 @@ REFUSED = {
     "a script": (
         lambda: torch.jit.script(small()),
         (pixels(4), tokens(2)),
-        "NOISY = ['1.weight', '3.weight']\nCLEAN = ['1.bias', '2.weight'",
+        "NOISY = ['1.weight', '3.weight']\nCLEAN = ['*.bias', '2.weight']",
     ),
     "a norm and a transposed layer": (
         Block,
