@@ -3,8 +3,8 @@
 Two models as they are, torchvision's ResNet-18 on 32×32 images and a GRU that reads tokens. By hand
 is what one would write for one's own model: for each draw and strength keep the weights, add noise,
 count, put them back. The two sides take turns in one process, on the same threads; the table shows
-medians and the ratio turn by turn. Memory is the peak of a process of its own, beyond that of a pass
-without noise, in copies of the noisy weights.
+medians and the ratio turn by turn. Memory is the peak of a process of its own, beyond that of a
+pass without noise, in copies of the noisy weights.
 """
 
 import json
@@ -45,14 +45,14 @@ class Reader(nn.Module):
 
 
 def resnet18() -> tuple[nn.Module, list]:
-    """Return torchvision's, and 512 images in batches of 128."""
-    x, y = torch.randn(512, 3, 32, 32), torch.arange(512) % 10
+    """Return torchvision's, and 256 images in batches of 128."""
+    x, y = torch.randn(256, 3, 32, 32), torch.arange(256) % 10
     return torchvision.models.resnet18(num_classes=10), list(zip(x.split(128), y.split(128)))
 
 
 def gru() -> tuple[nn.Module, list]:
-    """Return the reader, and 1,024 texts in batches of 128."""
-    x, y = torch.randint(0, 1000, (1024, 32)), torch.arange(1024) % 10
+    """Return the reader, and 512 texts in batches of 128."""
+    x, y = torch.randint(0, 1000, (512, 32)), torch.arange(512) % 10
     return Reader(), list(zip(x.split(128), y.split(128)))
 
 
