@@ -13,6 +13,7 @@ random numbers), whatever ran before and in whatever order; see `noise.unit_nois
 import functools
 import math
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -195,6 +196,7 @@ def evaluate_own(
         print(own_plan.describe(mine), flush=True)
         if by_layer:
             return layers_of_own(mine, by_layer, points, folder)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends as Ctrl-C does
         own.try_measure(mine, plan, folder)
         save_plan(folder, plan)
         facts = offers.provenance(torch.device(asked.device or "cpu"), torch.get_num_threads())
