@@ -9,6 +9,7 @@ device and hardware are provenance: they are recorded, and are not part of the i
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import NamedTuple
@@ -300,7 +301,8 @@ class Run:
     @property
     def run_id(self) -> str:
         """Name of this run's files, such as `mlp-clean-seed0-1a2b3c4d5e`."""
-        return f"{self.architecture}-{self.regime}-seed{self.seed}-{self.fingerprint}"
+        names = (re.sub(r"[^\w.=+-]", "_", n)[:60] for n in (self.architecture, self.regime))
+        return f"{'-'.join(names)}-seed{self.seed}-{self.fingerprint}"
 
     def others(self, regimes: Iterable[str]) -> list["Run"]:
         """Return the runs of the same architecture and seed in other regimes."""
@@ -351,6 +353,6 @@ def digest(data) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def make_runs(architectures, regimes, seeds, recipe: Recipe) -> list[Run]:
+def make_runs(architectures, regimes, seeds, recipe, kind: type[Run] = Run) -> list[Run]:
     """Return the plan's runs: every architecture × regime × seed."""
-    return [Run(a, r, s, recipe) for a in architectures for s in seeds for r in regimes]
+    return [kind(a, r, s, recipe) for a in architectures for s in seeds for r in regimes]

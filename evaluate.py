@@ -3,6 +3,8 @@
     python evaluate.py                       # checkpoints of the MLP: accuracy at α = 0 and 0.1
     python evaluate.py cnn vit               # of others
     python evaluate.py --by-layer            # noise in one parameter tensor at a time
+    python evaluate.py --model mine.py       # your own models: the whole sweep and report
+    python evaluate.py --model torchvision:resnet18 --weights mine.pt --data folder:val
 
 Within a seed, draw k of a tensor is the same unit noise for both regimes and for every α (common
 random numbers), whatever ran before and in whatever order; see `noise.unit_noise`.
@@ -12,6 +14,8 @@ from machine.process import steady_output  # first: it checks Python's version
 
 import functools
 import math
+import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from numbers import Integral
@@ -32,10 +36,14 @@ from machine import offers, words
 from machine.checks import UsageError, check_folder, fail, known, positive, shown, within
 from noise import WeightNoise, noisy_parameters
 from noises.size import Weighed
+from probes import own, own_options, own_plan
 from probes.by_layer import measure_layers
+from sources.own import Own, inner
 from store import checkpoints
 from store.files import Damaged, Foreign
-from store.records import Row
+from store.folders import Folders
+from store.plan import save_plan
+from store.records import Conflict, Row
 
 CHECKPOINTS = Path("checkpoints")
 BATCH_SIZE = 500  # images at a time: large enough for full speed, small enough for the cache
@@ -115,6 +123,7 @@ def sweep(
         if not (isinstance(draw, Integral) and draw >= 0):
             raise ValueError(f"draw {draw!r}: draws are numbered 0, 1, 2 and so on")
         if alpha > 0 and drawn != draw:
+            unit = None  # before the next is there: one draw in memory
             drawn, unit = draw, noises.draw(family, parameters, noise_seed, run_seed, draw)
         with noise(alpha, unit=unit, sign=sign, apply=weigh if alpha > 0 else None):
             correct, total, loss = measure(model)
@@ -185,6 +194,75 @@ def print_drop(run: Run, model: nn.Module, images: Tensor, labels: Tensor, draws
     )
 
 
+def evaluate_own(
+    asked: own_options.Options, points: Sweep, by_layer: float, folders: Folders
+) -> int:
+    """Measure somebody's own models to the end, report, and print the answer.
+
+    Args:
+        asked: which models, on which data.
+        points: what to measure.
+        by_layer: α of noise in one parameter tensor at a time, instead; 0 = all together.
+        folders: of datasets, and of results, in which theirs has the name of the models.
+
+    Returns:
+        The exit status.
+    """
+    import report  # Matplotlib and SciPy: no worker needs them
+    from reporting import results, terminal
+
+    find = functools.partial(find_images, folder=folders.data)
+    try:
+        mine = own_options.read(asked, find, points.test_size)
+        folder = folders.results / mine.name
+        check_folder("--results-dir", folder / "runs")
+        plan = own_plan.join_earlier(own_plan.make_plan(mine, points), folder)
+        offers.prepare(own_plan.threads_for(mine, asked.threads))
+        print(own_plan.describe(mine), flush=True)
+        if by_layer:
+            return layers_of_own(mine, by_layer, points, folder)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends as Ctrl-C does
+        own.try_measure(mine, plan, folder)
+        save_plan(folder, plan)
+        facts = offers.provenance(torch.device(asked.device or "cpu"), torch.get_num_threads())
+        own.measure_all(mine, plan, folder, sweep, facts)
+    except (UsageError, Damaged, Foreign, Conflict) as error:
+        fail(error)
+    except KeyboardInterrupt:
+        print(f"\nInterrupted; what was done is saved. To go on: python {shlex.join(sys.argv)}")
+        return 130
+    found = report.rebuild(folder)
+    print(f"\n{terminal.show(results.read(folder))}\n\nresults are in {folder}/ (open report.html)")
+    for message in found.missing:
+        print(f"  missing: {message}")
+    return 0
+
+
+def layers_of_own(mine: Own, alpha: float, asked: Sweep, folder: Path) -> int:
+    """Measure noise in one parameter tensor at a time of each of somebody's own models."""
+    from reporting.by_layer import report_layers
+
+    patterns = {"noisy": mine.task.noisy, "clean": mine.task.clean}
+    for regime, seed in mine.models:
+        outer = mine.model((regime, seed))
+        model = inner(outer)
+        sizes = {n: p.numel() for n, p in noisy_parameters(model, **patterns).items()}
+        measure_it = functools.partial(own.measure_under, mine, outer, None)
+        rows = measure_layers(model, measure_it, alpha, asked.draws, seed, **patterns)
+        print(report_layers(f"{regime}-seed{seed}", sizes, rows, folder), flush=True)
+    return 0
+
+
+def find_images(name: str, folder: Path) -> tuple[Tensor, Tensor, int]:
+    """Return the test images and labels of a dataset, and how many classes it has."""
+    known("--data", [name], data.DATASETS)
+    try:
+        found = data.load(name, folder)
+    except data.DataError as error:
+        raise UsageError(f"--data: {error}") from None
+    return found.test_images, found.test_labels, found.classes
+
+
 def main(
     architectures: Annotated[
         tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[ARCH ...]")
@@ -197,9 +275,11 @@ def main(
     alpha: float | None = None,
     test_size: int = 0,
     results_dir: Path = Path("results"),
+    yours: Annotated[own_options.Options, tyro.conf.OmitArgPrefixes] = own_options.Options(),  # noqa: B008
 ) -> None:
     """Measure checkpoints at α = 0 and 0.1 and print the drop; nothing is written. Or, by layer,
-    measure noise in one parameter tensor at a time.
+    measure noise in one parameter tensor at a time. Or, with --model, measure your own models until
+    they break, and write their report.
 
     Args:
         architectures: whose checkpoints to measure, such as `mlp cnn`; none means the MLP's.
@@ -210,7 +290,8 @@ def main(
         by_layer: noise in one parameter tensor at a time: a table, also as CSV, and a bar chart.
         alpha: noise strength of `by_layer`; None = 0.5.
         test_size: measure on the first this many test images; 0 = all.
-        results_dir: folder that `by_layer` writes to.
+        results_dir: folder that `by_layer` writes to, and in which your own models have theirs.
+        yours: your own models.
     """
     try:
         architectures = architectures or ("mlp",)
@@ -228,6 +309,11 @@ def main(
                 f"--checkpoint-dir: takes a folder of checkpoints; {shown(checkpoint_dir)} is not"
                 " there (python train.py makes two)"
             )
+        yours.check()
+        if yours.model:
+            asked = yours.sweep(draws, test_size)
+            folders = Folders(data_dir, checkpoint_dir, results_dir)
+            sys.exit(evaluate_own(yours, asked, alpha if by_layer else 0.0, folders))
         found = (
             [load_model(checkpoint)] if checkpoint else find_models(checkpoint_dir, architectures)
         )

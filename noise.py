@@ -57,6 +57,11 @@ it writes into the weight is lost; z it leaves as it is."""
 class ParameterError(ValueError):
     """A parameter that is neither known to be noisy nor clean, or is declared wrongly."""
 
+    def __init__(self, message: str, unknown: Iterable[str] = ()):
+        super().__init__(message)
+        self.unknown = list(unknown)
+        """The names of the parameters to declare."""
+
 
 def noisy_parameters(
     model: nn.Module, noisy: Iterable[str] = (), clean: Iterable[str] = ()
@@ -103,7 +108,8 @@ def noisy_parameters(
         raise ParameterError(
             f"is noise meant for {', '.join(map(repr, unknown))}? These are raw parameters of "
             "unknown use: declare each by a name pattern, "
-            f"noisy={unknown!r} or clean={unknown!r}"
+            f"noisy={unknown!r} or clean={unknown!r}",
+            unknown,
         )
     return found
 

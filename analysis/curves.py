@@ -17,7 +17,7 @@ something. α-valued metrics are averaged and compared as log α, so that they s
 import numpy as np
 import pandas as pd
 
-from analysis.intervals import BASELINE, RUN, draw_means, half_width
+from analysis.intervals import RUN, baseline_of, draw_means, half_width
 from analysis.verdicts import LEVEL
 
 METRICS = {
@@ -212,9 +212,10 @@ def metrics_over_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=[*key, *BOUNDS])
 
 
-def paired_metrics(metrics: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
+def paired_metrics(metrics: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
     """Return each regime against the baseline, seed by seed: ratios of `LOG` metrics, differences
     of the others, as bounds, in the columns of `curve_metrics`."""
+    baseline = baseline or baseline_of(metrics)
     on = ["architecture", "seed", "metric"]
     base = metrics[metrics.regime == baseline].drop(columns="regime")
     both = metrics[metrics.regime != baseline].merge(base, on=on, suffixes=("", "_base"))

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import curves
-from analysis.intervals import BASELINE, RUN, paired_effects
+from analysis.intervals import RUN, baseline_of, paired_effects
 from analysis.verdicts import LEVEL, UNRESOLVED, find_word, t_factor
 
 COST, TOLERANCE = "cost", "tolerance"
@@ -32,7 +32,7 @@ COLUMNS = [
 
 
 def endpoints(
-    rows: pd.DataFrame, baseline: str = BASELINE, effects: pd.DataFrame | None = None
+    rows: pd.DataFrame, baseline: str | None = None, effects: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """Return cost and tolerance of each regime that has pairs with the baseline.
 
@@ -49,6 +49,7 @@ def endpoints(
         comparisons (that share the error), low, high (95% interval, together), verdict, and
         not_reached (the regimes whose α₅₀ was not reached in some seed; "" if all were).
     """
+    baseline = baseline or baseline_of(rows)
     effects = paired_effects(rows, baseline=baseline) if effects is None else effects
     ratios = tolerances(rows, baseline)
     family = 2 * ratios.groupby(RUN[0], observed=True).regime.nunique()
@@ -109,14 +110,14 @@ def spread(values: np.ndarray, least: float) -> float:
     return max(float(values.std(ddof=1)), least) if finite else float("nan")
 
 
-def tolerances(rows: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
+def tolerances(rows: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
     """Return α₅₀(regime) / α₅₀(baseline) of every seed that has both, as bounds.
 
     Columns: `RUN`, low, high; above, above_base (whether an α₅₀ is above the largest α); draws (of
     the pair), within (variance that they leave of the log ratio, see `left_by_draws`) and image
     (change of the log ratio that one image makes).
     """
-    half = halves(rows)
+    baseline, half = baseline or baseline_of(rows), halves(rows)
     on = ["architecture", "seed"]
     base = half[half.regime == baseline].drop(columns="regime")
     both = half[half.regime != baseline].merge(base, on=on, suffixes=("_own", "_base"))

@@ -35,7 +35,14 @@ RUN = ["architecture", "regime", "seed"]
 GROUP = ["architecture", "regime", "alpha"]
 """Columns that name a row of a table over seeds."""
 BASELINE = "clean"
-"""The regime that others are compared with."""
+"""The regime that others are compared with, where a table does not say another."""
+
+
+def baseline_of(table: pd.DataFrame) -> str:
+    """Return the regime that the others of a table are compared with: the first in table order,
+    which its column of categories has; else `BASELINE`."""
+    regimes = table.regime
+    return regimes.cat.categories[0] if hasattr(regimes, "cat") else BASELINE
 
 
 def half_width(values, floor: float = 0.0, level: float = LEVEL) -> float:
@@ -151,7 +158,7 @@ def spread_of_draws(rows: pd.DataFrame) -> pd.DataFrame:
     return spread_of(plus.assign(value=plus.correct / plus.total))
 
 
-def paired(rows: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
+def paired(rows: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
     """Return each run beside the baseline run of its seed, over the draws that both have.
 
     The two share initial weights, batch order and, draw by draw, the unit noise. Columns: `RUN`
@@ -159,6 +166,7 @@ def paired(rows: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
     accuracy, drop and retention, and within: the variance that draws leave of the first, that of
     the paired draws or of the two runs as if independent, whichever is more, / their number.
     """
+    baseline = baseline or baseline_of(rows)
     plus = rows[rows.sign > 0].drop(columns=["loss", "sign"])
     on = ["architecture", "seed", "alpha", "draw"]
     base = plus[plus.regime == baseline].drop(columns="regime")
@@ -201,7 +209,7 @@ def at_every_seed(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def paired_effects(
-    rows: pd.DataFrame, quantity: str = "accuracy", baseline: str = BASELINE
+    rows: pd.DataFrame, quantity: str = "accuracy", baseline: str | None = None
 ) -> pd.DataFrame:
     """Return the paired effect of each regime against the baseline, with verdicts.
 
@@ -209,7 +217,7 @@ def paired_effects(
         rows: the measurements; strengths at which a paired seed lacks its pair do not count.
         quantity: "accuracy", "drop" or "retention"; only the first is judged, because a smaller
             drop from a lower start is not yet better.
-        baseline: the regime to compare with.
+        baseline: the regime to compare with; None = `baseline_of`.
 
     Returns:
         A row per architecture, regime and α: seeds, effect (mean over seeds), sd (over seeds, at
@@ -227,11 +235,14 @@ def paired_effects(
     return (judge(out) if quantity == "accuracy" else out).rename(columns={"mean": "effect"})
 
 
-def find_unpaired(rows: pd.DataFrame, baseline: str = BASELINE, draws: float = np.inf) -> list[str]:
+def find_unpaired(
+    rows: pd.DataFrame, baseline: str | None = None, draws: float = np.inf
+) -> list[str]:
     """Return a message for each run whose measurements are not all matched by its partner's.
 
     Only the first `draws` draws must be: with a precision, how many follow is each run's own.
     """
+    baseline = baseline or baseline_of(rows)
     plus = rows[(rows.sign > 0) & (rows.draw < draws)]
     on = ["architecture", "seed", "alpha", "draw"]
     base = plus.loc[plus.regime == baseline, on]

@@ -17,7 +17,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.curves import chance_of
-from analysis.intervals import BASELINE, GROUP, RUN
+from analysis.intervals import GROUP, RUN, baseline_of
 from analysis.verdicts import LEVEL, MARGIN
 
 SKEWED, PEAKS = "skewed draws", "draws with two peaks"
@@ -101,11 +101,11 @@ def has_two_peaks(draws: np.ndarray) -> bool:
 
 
 def flags_of_pairs(
-    effects: pd.DataFrame, flags: pd.DataFrame, baseline: str = BASELINE
+    effects: pd.DataFrame, flags: pd.DataFrame, baseline: str | None = None
 ) -> pd.Series:
     """Return what is flagged of either run of each effect (architecture, regime, alpha), in words,
     "" where nothing is; indexed like `effects`."""
-    found: dict[tuple, list[str]] = {}
+    baseline, found = baseline or baseline_of(effects), {}
     for architecture, regime, alpha, flag in flags.itertuples(index=False):
         found.setdefault((architecture, regime, alpha), []).append(flag)
     words = []

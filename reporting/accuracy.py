@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from analysis import intervals
 from analysis.shape import find_flags, flags_of_pairs
 from analysis.verdicts import RESOLVED
-from reporting.plots import MANY, looks, place, set_alpha_axis, set_points_axis
+from reporting.plots import MANY, looks, place, set_accuracy_axis, set_alpha_axis, set_points_axis
 from reporting.results import Results
 from reporting.section import Chart, Section
 from reporting.text import Table, find, number, span, with_half
@@ -70,8 +70,7 @@ def draw_curves(axes: Axes, rows: pd.DataFrame, curves: pd.DataFrame, means: pd.
         axes.fill_between(band.index, band.low, band.high, color=look["color"], alpha=0.15, lw=0)
         bars = {"fmt": "none", "ecolor": look["color"], "elinewidth": 1, "capsize": 2}
         axes.errorbar([origin] * len(edge), edge["mean"], edge.half, **bars)
-    axes.set_ylabel("accuracy (fraction)")
-    axes.set_ylim(0, 1.02)
+    set_accuracy_axis(axes, rows)
     axes.legend(loc="lower left")
 
 
@@ -97,7 +96,7 @@ def draw_effects(
         axes.plot(spread, 100 * dots.accuracy, color=look["color"], **seed)
         mine = mine[mine.half.notna()]
         for resolved, part in mine.groupby(mine.verdict.isin(RESOLVED)):
-            label = f"{regime} − {intervals.BASELINE}, n = {mine.seeds.max()}"
+            label = f"{regime} − {intervals.baseline_of(rows)}, n = {mine.seeds.max()}"
             axes.errorbar(
                 place(part.alpha, origin) * shift,
                 100 * part.effect,
@@ -133,7 +132,7 @@ def main_table(means: pd.DataFrame, effects: pd.DataFrame, architecture: str) ->
     baseline, or of its comparison, stand only where some architecture has them. Where there are
     pairs, only strengths that all of them have are listed.
     """
-    regimes, baseline = {*means.regime}, intervals.BASELINE
+    regimes, baseline = {*means.regime}, intervals.baseline_of(means)
     has_baseline, has_other = baseline in regimes, bool(regimes - {baseline})
     has_both = has_baseline and has_other
     means, effects = (

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 import noises
 from analysis.intervals import RUN, draw_means, over_seeds
 from reporting.accuracy import draw_line
-from reporting.plots import looks, set_alpha_axis
+from reporting.plots import looks, set_accuracy_axis, set_alpha_axis
 from reporting.results import Results
 from reporting.section import Chart, Section
 from reporting.text import Table, find, number, span, with_half
@@ -108,8 +108,7 @@ def draw_policies(axes: Axes, anew: pd.DataFrame, frozen: pd.DataFrame, both: pd
         for policy, style in looks_of.items():
             means = mine.groupby("alpha")[policy].agg(["mean", "count"])
             draw_line(axes, means["mean"][means["count"] == seeds], origin, *style)
-    axes.set_ylabel("accuracy (fraction)")
-    axes.set_ylim(0, 1.02)
+    set_accuracy_axis(axes, anew)
     axes.legend(loc="lower left")
 
 

@@ -10,15 +10,16 @@ import math
 import pandas as pd
 
 from analysis.endpoints import COST, TOLERANCE, endpoints
+from analysis.intervals import baseline_of
 from analysis.verdicts import UNRESOLVED
 from reporting.results import Results
 from reporting.section import Section
 from reporting.text import span
 
 INTRO = (
-    "Cost: accuracy trained clean minus trained in the regime, both without noise. Tolerance: the "
+    "Cost: accuracy trained {baseline} minus trained in the regime, both without noise. Tolerance: the "
     "strength at which accuracy is halfway from its start to chance (α₅₀), in the regime over "
-    "clean. Means over {seeds} paired seeds; the 95% intervals of one architecture hold together "
+    "{baseline}. Means over {seeds} paired seeds; the 95% intervals of one architecture hold together "
     "(t, Bonferroni over its {endpoints} numbers). Better and worse: the interval excludes no "
     "difference; equivalent: it lies inside ± one point, or 1/1.05 to 1.05; else unresolved."
 )
@@ -30,7 +31,8 @@ def section(results: Results) -> Section:
     table = endpoints(results.rows, effects=results.effects)
     sizes = sorted({int(n) for n in table.comparisons})
     seeds = span(table.seeds.min(), table.seeds.max())
-    said = INTRO.format(endpoints=" or ".join(map(str, sizes)), seeds=seeds)
+    baseline = baseline_of(results.rows)
+    said = INTRO.format(baseline=baseline, endpoints=" or ".join(map(str, sizes)), seeds=seeds)
     return Section(
         "endpoints",
         intro=said if len(table) else "",

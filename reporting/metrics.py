@@ -54,18 +54,19 @@ def metrics_table(
         ends: from `find_range`.
     """
     low, high = ends
+    baseline = intervals.baseline_of(means)
     means, pairs = (
         table[table.architecture == architecture].set_index(["regime", "metric"])
         for table in (means, pairs)
     )
     regimes = list(dict.fromkeys(means.index.get_level_values("regime")))
-    others = [r for r in regimes if r != intervals.BASELINE in regimes]
+    others = [r for r in regimes if r != baseline in regimes]
     body = []
     for metric, meaning in curves.METRICS.items() if low < high else ():
         log = metric in curves.LOG
         effects = [bounds(find(pairs, (r, metric)), log, signed=not log) for r in others]
         body.append([meaning, *(bounds(find(means, (r, metric)), log) for r in regimes), *effects])
-    header = ["Metric", *regimes, *(f"{r} against {intervals.BASELINE}" for r in others)]
+    header = ["Metric", *regimes, *(f"{r} against {baseline}" for r in others)]
     caption = (
         f"{architecture}: curve metrics, mean over seeds [95% t-interval, each by itself] (n). "
         "α-valued metrics: geometric means, and ratios; else differences. "

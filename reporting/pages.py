@@ -24,11 +24,13 @@ from reporting import (
     families,
     flags,
     metrics,
+    over_draws,
     plots,
     quantised,
     sizes,
     summary,
 )
+from reporting.opening import opening
 from reporting.results import Results
 from reporting.section import Chart, Section
 from reporting.text import Table
@@ -39,6 +41,7 @@ SECTIONS = (
     summary.section,
     endpoints.section,
     accuracy.section,
+    over_draws.section,
     metrics.section,
     draws.section,
     batchnorm.section,
@@ -112,6 +115,7 @@ def make_pages(
     alike = plan.sweep.first_draws if plan.sweep.precision else float("inf")
     facts = {
         "plan": plan,
+        "opening": opening(results, sections),
         "images": results.images,
         "total": int(rows.total.max()) if len(rows) else 0,
         "runs": len(rows[intervals.RUN].drop_duplicates()),

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from analysis import intervals
 from config import REGIMES
+from store.own import SCORE_UNIT
 
 HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("-", "--", "-.", ":")
@@ -107,6 +108,9 @@ def panels(
                 axes.set(xticks=[], yticks=[])
                 continue
             draw(axes, *mine)
+            legend = axes.get_legend()
+            for text in [axes.title, *(legend.get_texts() if legend else [])]:
+                text.set_parse_math(False)  # a regime may have any name, with $ in it
         for axes in grid.flat[len(architectures) :]:
             axes.set_axis_off()
     return figure
@@ -120,6 +124,16 @@ def find_origin(alphas: Iterable[float]) -> float:
 def place(alphas: pd.Series, origin: float) -> np.ndarray:
     """Return positions on the axis, α = 0 at `origin`."""
     return np.where(alphas > 0, alphas, origin)
+
+
+def set_accuracy_axis(axes: Axes, rows: pd.DataFrame) -> None:
+    """Make the vertical axis one of accuracy; of a score it goes as far as that does."""
+    if (rows.total == SCORE_UNIT).any():
+        axes.set_ylabel("score")
+        axes.margins(y=0.05)
+        return
+    axes.set_ylabel("accuracy (fraction)")
+    axes.set_ylim(0, 1.02)
 
 
 def set_points_axis(axes: Axes, what: str) -> None:

@@ -13,6 +13,7 @@ from analysis.needs import check_families, needs
 from config import REESTIMATED, REGIMES, Run, Sweep
 from noises import FAMILIES
 from store import records
+from store.own import OwnRun
 from store.plan import Plan, load_plan
 from store.records import Record
 
@@ -64,6 +65,12 @@ class Results:
         mine = (r for r in self.records if r["identity"]["architecture"] == architecture)
         return max((records.traits(record)["chance"] for record in mine), default=0.0)
 
+    @property
+    def chance(self) -> float:
+        """The accuracy of guessing, which one plan has in common."""
+        found = [records.traits(record)["chance"] for record in self.records]
+        return found[0] if found else records.TRAITS["chance"]
+
     @functools.cached_property
     def effects(self) -> pd.DataFrame:
         """`intervals.paired_effects` of the rows: what more than one section speaks of."""
@@ -84,9 +91,10 @@ def read(results_dir: Path) -> Results:
     chosen, others = plan.select(found)
     names = sorted({record["identity"]["architecture"] for record in chosen})
     planned = (name for part in plan.parts for name in part.architectures)
+    regimes = (*plan.all_regimes, *sorted({record["identity"]["regime"] for record in chosen}))
     order = {
         "architecture": list(dict.fromkeys((*planned, *names))),
-        "regime": list(REGIMES),
+        "regime": list(dict.fromkeys((*first_regimes(plan), *regimes))),
     }
     kinds = {key: pd.CategoricalDtype(values, ordered=True) for key, values in order.items()}
 
@@ -139,6 +147,11 @@ def read(results_dir: Path) -> Results:
         reestimated=by_family(names_of_noise, REESTIMATED),
         left_out=[message.removeprefix(f"{folder}/") for message in (*others, *problems)],
     )
+
+
+def first_regimes(plan: Plan) -> list[str]:
+    """Return the regimes that come first in table order; the first one is the baseline."""
+    return [plan.recipe.baseline] if plan.kind is OwnRun else list(REGIMES)
 
 
 def find_missing(plan: Plan, found: list[Record]) -> list[str]:

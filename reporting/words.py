@@ -4,7 +4,7 @@ import itertools
 
 import pandas as pd
 
-from analysis.intervals import BASELINE
+from analysis.intervals import baseline_of
 from analysis.verdicts import BETTER, CUT, EQUIVALENT, TOGETHER, UNRESOLVED, WORSE, t_factor
 from reporting.text import NONE, span, with_half
 
@@ -22,7 +22,7 @@ def say_verdict(effects: pd.DataFrame) -> str:
     """Return the verdicts of one architecture and regime against the baseline."""
     regime, n = effects.regime.iloc[0], span(effects.seeds.min(), effects.seeds.max())
     noisy, start = effects[effects.alpha > 0], effects[effects.alpha == 0]
-    subject = f"Trained {regime} rather than {BASELINE}"
+    subject = f"Trained {regime} rather than {baseline_of(effects)}"
     if effects.seeds.max() < 2:
         return f"{subject}: one paired seed gives no interval, and so no verdict."
     if noisy.empty:

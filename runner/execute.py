@@ -15,7 +15,8 @@ from torch import nn
 
 import data
 import models
-from analysis.needs import is_complete, needs
+from analysis.fill import fill
+from analysis.needs import Block, is_complete
 from config import PROBE_IMAGES, REESTIMATED, Run, Sweep
 from data import Dataset, batches
 from evaluate import Measure, measure, sweep
@@ -166,29 +167,23 @@ def extend(
         ),
     }
     patterns = models.patterns(run.architecture)
-    while blocks := needs(record, asked, others):
-        block, *later = blocks
-        if block.images == "traces":
-            images, labels = parts["training"]
-            forms = hessian.estimate(model, images, labels, asked.noise_seed, run.seed, **patterns)
-            found = {"settings": block.settings, "images": len(labels), "forms": forms}
-            yield records.add_curvature(record, found), 0
-            return
+
+    def rows_of(block: Block) -> Iterator[list]:
         images, labels = parts[block.images]
         measure_it = functools.partial(measure, images=images, labels=labels)
         if block.settings.get("batchnorm") == REESTIMATED:
             measure_it = functools.partial(measure_reestimated, measure_it, *parts["training"])
         family = block.settings.get("noise", "gaussian")
-        rows = sweep(
+        return sweep(
             model, measure_it, block.points, asked.noise_seed, run.seed, family, **patterns
         )
-        waiting = sum(len(b.points) for b in later)
-        for left, row in zip(reversed(range(len(block.points))), rows, strict=True):
-            record = records.add(record, block.settings, [row])
-            more = left + waiting
-            if not left:
-                more = sum(len(b.points) for b in needs(record, asked, others))
-            yield record, more
+
+    def traces_of(block: Block) -> dict:
+        images, labels = parts["training"]
+        forms = hessian.estimate(model, images, labels, asked.noise_seed, run.seed, **patterns)
+        return {"settings": block.settings, "images": len(labels), "forms": forms}
+
+    yield from fill(record, asked, others, rows_of, traces_of)
 
 
 def measure_reestimated(

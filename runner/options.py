@@ -12,7 +12,7 @@ from torch import nn
 
 import data
 import noises
-from config import DEFAULT_REGIMES, NOT_NEGATIVE, ONWARD, REGIMES, Recipe, Sweep
+from config import DEFAULT_REGIMES, NOT_NEGATIVE, REGIMES, Recipe, Sweep
 from machine import offers, words
 from machine.checks import (
     UsageError,
@@ -27,8 +27,9 @@ from machine.checks import (
 from methods import METHODS
 from models import ARCHITECTURES, DEFAULT_ARCHITECTURES, SEED, build_for
 from noises import FAMILIES
+from noises.words import read_noise
 from sources.folder import PREFIX
-from store.plan import Plan, as_word
+from store.plan import Plan
 
 MOST_SHARDS = 100_000  # more parts than any cluster has cores for
 
@@ -216,47 +217,6 @@ def read_shard(text: str) -> tuple[int, int]:
         rule = f"I/N with 1 ≤ I ≤ N ≤ {MOST_SHARDS}, such as 2/8"
         raise UsageError(f"--shard: takes {rule}, got {shown(text)}")
     return int(first), int(last)
-
-
-def read_noise(words: Iterable[str]) -> tuple[str, ...]:
-    """Return the further noise families of `--noise`, each with its strengths, by name.
-
-    Raises:
-        UsageError: if one is not known, named twice, or has strengths that are not numbers > 0.
-    """
-    named = [(word, *word.partition(":")) for word in words]
-    if named:
-        distinct("--noise", [name for _, name, *_ in named])
-    for _, name, *_ in named:
-        if not noises.exists(name):  # a composition of two families need not be registered
-            known("--noise", [name], FAMILIES)
-    found = []
-    for word, name, colon, listed in named:
-        if name == "gaussian":  # always measured
-            if colon:
-                raise UsageError(
-                    "--noise: takes gaussian alone; its strengths are those of --alphas"
-                )
-            continue
-        on = not colon or listed.endswith(ONWARD)
-        listed = listed.removesuffix(ONWARD).removesuffix(",")
-        try:
-            family = noises.find(name)
-            strengths = [float(s) for s in listed.split(",")] if colon else family.strengths
-        except ValueError:
-            raise UsageError(
-                f"--noise: takes a name, or a name with strengths such as {name}:0.1,0.5; "
-                f"got {shown(word)}"
-            ) from None
-        for strength in strengths:
-            positive("--noise", strength)
-            try:
-                family.check(strength)
-            except ValueError as error:
-                raise UsageError(f"--noise: {name} {error}") from None
-        distinct("--noise", strengths)
-        found.append(as_word(name, map(float, sorted(strengths)), on))
-    return tuple(sorted(found))
 
 
 def as_in(plan: Plan, options: Options) -> Plan:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import fields
-from typing import get_args
+from typing import get_args, get_origin
 
 from config import NOT_NEGATIVE, POSITIVE, introduced
 
@@ -17,8 +17,8 @@ def typed(kind: type, body: dict):
     made = kind(**{**introduced(kind), **listed})
     for f in fields(kind):
         value = getattr(made, f.name)
-        wanted, *_ = get_args(f.type) or [f.type]  # int, of tuple[int, ...]
-        listed = wanted is not f.type
+        listed = get_origin(f.type) is tuple
+        wanted = get_args(f.type)[0] if listed else f.type  # int, of tuple[int, ...]
         items = value if listed else [value]
         good = isinstance(value, tuple) == listed and all(fits(item, wanted) for item in items)
         if not good or not within_bounds(f, items) or len({*items}) < len(items):
@@ -30,7 +30,7 @@ def fits(value, wanted: type) -> bool:
     """Return whether JSON data is of a type: a finite whole number may stand for a float."""
     if wanted is float:
         return type(value) in (int, float) and math.isfinite(value)
-    return type(value) is wanted
+    return type(value) in (get_args(wanted) or [wanted])  # one of a union, or itself
 
 
 def within_bounds(f, items) -> bool:

@@ -12,6 +12,7 @@ from store import shared
 from store.changes import AXES, BROKEN, kind_of, united
 from store.files import Damaged, write_whole
 from store.knobs import typed
+from store.own import OwnRun, Task
 from store.records import Record
 from store.shared import View
 
@@ -23,7 +24,8 @@ class Plan:
     architectures: tuple[str, ...]
     regimes: tuple[str, ...]
     seeds: tuple[int, ...]
-    recipe: Recipe
+    recipe: Recipe | Task
+    """How the models are trained; of somebody's own ones, what they are measured on."""
     sweep: Sweep
     earlier: tuple["Plan", ...] = ()
     """What else was asked for by earlier commands, of the same recipe and evaluation settings."""
@@ -42,7 +44,12 @@ class Plan:
     def runs(self) -> list[Run]:
         """The runs, architecture by architecture; clean and noisy of a seed side by side."""
         axes = [(part.architectures, part.regimes, part.seeds) for part in self.parts]
-        return list(dict.fromkeys(run for a in axes for run in make_runs(*a, self.recipe)))
+        return list(dict.fromkeys(r for a in axes for r in make_runs(*a, self.recipe, self.kind)))
+
+    @property
+    def kind(self) -> type[Run]:
+        """What its runs are."""
+        return OwnRun if isinstance(self.recipe, Task) else Run
 
     def sweep_of(self, run: Run) -> Sweep:
         """Return all that is asked to be measured on a run of this plan."""
@@ -68,8 +75,11 @@ class Plan:
         """
         if kind_of(other) != kind_of(self):
             return self
+        recipe = self.recipe
+        if isinstance(recipe, Task):
+            recipe = recipe.knowing(other.recipe.weights)
         parts: list[Plan] = []
-        for part in (*other.parts, *self.parts):
+        for part in (replace(p, recipe=recipe) for p in (*other.parts, *self.parts)):
             while alike := [p for p in parts if union_of_parts(p, part)]:
                 parts.remove(alike[0])
                 part = union_of_parts(alike[0], part)
@@ -86,20 +96,32 @@ class Plan:
         chosen, left_out = [], []
         for record in records:
             who = record["identity"]
-            if who["regime"] in REGIMES:
-                run = Run(who["architecture"], who["regime"], who["seed"], self.recipe)
-                if run.identity == who:
-                    chosen.append(record)
-                    continue
-            left_out.append(f"{record['run_id']}: another recipe ({self.difference(who)})")
+            known = self.kind is OwnRun or who["regime"] in REGIMES
+            if known and self.run_like(who).identity == who:
+                chosen.append(record)
+            else:
+                left_out.append(f"{record['run_id']}: another recipe ({self.difference(who)})")
         return chosen, left_out
+
+    def run_of(self, architecture: str, regime: str, seed: int) -> Run:
+        """Return the run of a name, regime and seed by this plan's recipe."""
+        return self.kind(architecture, regime, seed, self.recipe)
+
+    def run_like(self, identity: dict) -> Run:
+        """Return the run of an identity's names by this plan's recipe. Own models that the plan
+        does not know, of another machine, are those that they say they are."""
+        names = (identity["architecture"], identity["regime"], identity["seed"])
+        recipe = self.recipe
+        if isinstance(recipe, Task) and "weights" in identity:
+            recipe = recipe.knowing((f"{identity['weights']} {names[2]} {names[1]}",))
+        return self.kind(*names, recipe)
 
     def difference(self, identity: dict) -> str:
         """Return in words how a run's identity departs from this plan's recipe."""
         regime = identity["regime"]
-        if regime not in REGIMES:
+        if self.kind is Run and regime not in REGIMES:
             return f"regime {regime!r} is not known here"
-        mine = Run(identity["architecture"], regime, identity["seed"], self.recipe).identity
+        mine = self.run_like(identity).identity
         changes = [
             f"{name} {identity['recipe'].get(name)!r}, asked {mine['recipe'].get(name)!r}"
             for name in sorted({*mine["recipe"], *identity["recipe"]})
@@ -107,6 +129,8 @@ class Plan:
         ]
         if identity["recipe_version"] != mine["recipe_version"]:
             changes.append(f"version {identity['recipe_version']}, now {mine['recipe_version']}")
+        if identity.get("weights") != mine.get("weights"):
+            changes.append("other weights")
         return "; ".join(changes) or "other fields"
 
 
@@ -245,7 +269,7 @@ def from_data(body: dict) -> Plan:
     earlier = tuple(plain(part) for part in body.pop("earlier", ()))
     plan = replace(plain(body), earlier=earlier)
     for part in plan.parts:
-        if unknown := {*part.regimes} - REGIMES.keys():
+        if part.kind is Run and (unknown := {*part.regimes} - REGIMES.keys()):
             raise ValueError(f"regime {min(unknown)!r} is not registered here")
         if not (part.architectures and part.regimes and part.seeds and part.sweep.alphas):
             raise ValueError("a part of it asks for nothing")
@@ -258,5 +282,6 @@ def from_data(body: dict) -> Plan:
 
 def plain(body: dict) -> Plan:
     """Return the plan, without earlier parts, that JSON data describes, or raise likewise."""
-    recipe, sweep = typed(Recipe, body["recipe"]), typed(Sweep, body["sweep"])
+    kind = Task if "weights" in body["recipe"] else Recipe
+    recipe, sweep = typed(kind, body["recipe"]), typed(Sweep, body["sweep"])
     return typed(Plan, {**body, "recipe": recipe, "sweep": sweep, "earlier": ()})

@@ -15,6 +15,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from config import digest
 from store.files import Damaged, Foreign
+from store.own import SCORE_UNIT
 
 FORMAT = 1
 
@@ -35,8 +36,9 @@ class Identity(Strict):
     architecture: Name
     regime: Name
     seed: Count
-    recipe: dict[str, Scalar]
+    recipe: dict[str, Scalar | list[str]]
     recipe_version: int
+    weights: Name | UnsetType = UNSET  # of somebody's own model: see `store.own`
     method: dict[str, Scalar] | UnsetType = UNSET
 
 
@@ -76,7 +78,7 @@ class Row(Strict, array_like=True):
     alpha: NotNegative
     draw: Count
     sign: Literal[1, -1]
-    correct: Count
+    correct: int
     total: Some
     loss: float | None
     size: NotNegative | None = None
@@ -213,6 +215,6 @@ def check_rows(rows: list[list]) -> None:
         key = (alpha, draw, sign)
         if not last < key:
             raise ValueError(f"measurements: α = {alpha:g}, draw {draw} twice, or out of order")
-        if correct > total:
+        if total != SCORE_UNIT and not 0 <= correct <= total:
             raise ValueError(f"measurements: {correct} of {total} correct at α = {alpha:g}")
         last = key

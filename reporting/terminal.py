@@ -1,0 +1,77 @@
+"""What a terminal shows of somebody's own models: table, curve in characters, breaks. No torch."""
+
+import pandas as pd
+
+from analysis import intervals, over_draws
+from reporting.over_draws import say_breaks
+from reporting.results import Results
+from reporting.text import Table, align, with_half
+
+MARKS = "ox+*#@%&"
+"""Of the regimes, in table order."""
+LINES = 10
+"""Height of the curve."""
+STEP = 6
+"""Characters from one strength to the next."""
+
+
+def show(results: Results) -> str:
+    """Return the answer for a terminal."""
+    if results.rows.empty:
+        return "nothing is measured yet"
+    rows = in_common(results.rows)
+    means, over = summarise(rows)
+    regimes = [r for r in means.regime.cat.categories if (means.regime == r).any()]
+    wide = {regime: means[means.regime == regime].set_index("alpha") for regime in regimes}
+    alphas = sorted({float(a) for a in means.alpha})
+    what = results.plan.recipe.score or "accuracy"
+    body = [[f"{a:g}", *(with_half(row_of(wide[r], a), "mean") for r in regimes)] for a in alphas]
+    table = Table(f"{what} by noise strength α; ± 95% {over}", ["α", *regimes], body)
+    breaks = over_draws.breaks(results.rows, results.chance)
+    parts = [align(table), *curve(wide, alphas, results.chance), "", *say_breaks(breaks)]
+    return "\n".join(parts)
+
+
+def in_common(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the strengths that every model has with more than its first draw: between
+    them each looked for its own break."""
+    runs = rows.groupby(intervals.RUN, observed=True).ngroups
+    most = rows[rows.alpha > 0].draw.max()
+    full = rows[(rows.draw == min(1, most)) | (rows.alpha == 0)]
+    counts = full[full.sign > 0].groupby("alpha").size()
+    return rows[rows.alpha.isin(counts.index[counts == runs])]
+
+
+def summarise(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return mean accuracy by regime and strength, and what its intervals are over."""
+    if rows.groupby("regime", observed=True).seed.nunique().max() > 1:
+        return intervals.mean_accuracy(rows), "over seeds"
+    return over_draws.accuracy(rows), "over draws: of these very models"
+
+
+def row_of(table: pd.DataFrame, alpha: float) -> dict:
+    """Return the row of a strength; empty where there is none."""
+    return table.loc[alpha].to_dict() if alpha in table.index else {}
+
+
+def curve(wide: dict[str, pd.DataFrame], alphas: list[float], chance: float) -> list[str]:
+    """Return the mean curves, a column for each strength and a mark for each regime."""
+    values = [v for table in wide.values() for v in table["mean"]]
+    low, high = min([chance, *values]), max(values)
+    if not high > low:
+        return []
+    grid = [[" "] * (STEP * len(alphas)) for _ in range(LINES + 1)]
+    floor = LINES - round(LINES * (chance - low) / (high - low)) if chance <= high else LINES
+    grid[floor] = ["·"] * (STEP * len(alphas))  # chance
+    for mark, table in zip(MARKS * len(wide), wide.values(), strict=False):
+        for n, alpha in enumerate(alphas):
+            if alpha in table.index:
+                line = LINES - round(LINES * (table.loc[alpha, "mean"] - low) / (high - low))
+                column = STEP * n + STEP // 2
+                column += grid[line][column] not in " ·"  # beside the one that is there
+                grid[line][column] = mark
+    edges = {0: f"{high:.3g}", LINES: f"{low:.3g}"}
+    lines = [f"{edges.get(n, ''):>8} |{''.join(row).rstrip()}" for n, row in enumerate(grid)]
+    axis = "".join(f"{a:g}".center(STEP) for a in alphas)
+    names = "   ".join(f"{m} {r}" for m, r in zip(MARKS * len(wide), wide, strict=False))
+    return ["", *lines, f"{'α =':>8}  {axis.rstrip()}", f"{'':>10}{names}   · chance"]

@@ -1,0 +1,520 @@
+"""Your own models: files and libraries through the front door, what is reused and what is not."""
+
+import functools
+import json
+import pickle
+import re
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torchvision
+from PIL import Image
+from torch import nn
+
+import evaluate
+import noises
+import report
+from conftest import ROOT
+from probes import own, own_options
+from reporting import results, terminal
+from sources import library
+from sources.own import source_digest
+from store import records
+
+TWO = """
+import torch
+from torch import nn
+WEIGHTS = {}
+def network(seed):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(6, 24), nn.ReLU(), nn.Linear(24, 3))
+def examples():
+    x = torch.randn(60, 6, generator=torch.Generator().manual_seed(9))
+    return x, network(0)(x).argmax(1)
+def models():
+    return {MODELS}
+def batches():
+    x, y = examples()
+    return zip(x.split(20), y.split(20))
+"""
+PAIR = "{('plain', 0): network(0), ('rough', 0): network(1)}"
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Tables only: figures take seconds."""
+    monkeypatch.setattr(report, "rebuild", functools.partial(report.rebuild, everything=False))
+
+
+@pytest.fixture
+def go(tmp_path, capsys):
+    """Write a file and evaluate it; return the exit status and what was printed."""
+
+    def run(text: str | None, draws=2, alphas=(0, 0.5, 2), name="mine.py", by_layer=False, **more):
+        path = tmp_path / "project" / name
+        path.parent.mkdir(exist_ok=True)
+        if text is not None:
+            path.write_text(text)
+        sizes = {k: more.pop(k) for k in ("test_size", "alpha") if k in more}
+        asked = own_options.Options(**{"model": str(path), "alphas": alphas, "threads": 1, **more})
+        with pytest.raises(SystemExit) as end:
+            evaluate.main(
+                draws=draws,
+                by_layer=by_layer,
+                results_dir=tmp_path / "results",
+                data_dir=ROOT / "data",
+                yours=asked,
+                **sizes,
+            )
+        said = capsys.readouterr()
+        return end.value.code, said.err if end.value.code == 2 else said.out
+
+    return run
+
+
+def read(folder):
+    return {p.stem: records.load(p) for p in sorted((folder / "runs").glob("*.json"))}
+
+
+def two(models=PAIR) -> str:
+    return TWO.replace("{MODELS}", models)
+
+
+# ---- What comes out --------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_example_in_readme_is_short_and_runs(go, tmp_path):
+    text = (ROOT / "README.md").read_text()
+    example = re.search(r"```python\n(# mine\.py.*?)```", text, re.DOTALL)[1]
+    assert len(example.splitlines()) <= 20
+    status, said = go(example, alphas=(), draws=3)
+    assert status == 0 and "over draws" in said and "halfway to chance at α" in said
+    folder = tmp_path / "results" / "mine"
+    for name in ("report.html", "summary.csv", "robustness.png", "over_draws.csv"):
+        assert (folder / name).stat().st_size
+    page = (folder / "report.html").read_text()
+    assert "over 3 draws" in page and "stand?" in page and "noisy regime" not in page
+    before = {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+    (tmp_path / "project" / "mine.py").unlink()
+    report.rebuild(folder)  # what the file said is in the plan and the records
+    assert {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()} == before
+
+
+def test_noise_is_common_to_regimes_and_independent_between_seeds(go, tmp_path, quick):
+    same = "{('a', 0): network(1), ('b $x$', 0): network(1), ('a', 3): network(1)}"
+    status, said = go(two(same))
+    assert status == 0 and "has the very weights of a seed 0" in said
+    sweep = pd.read_csv(tmp_path / "results" / "mine" / "sweep.csv")
+    curves = sweep.set_index(["regime", "seed", "alpha_test", "draw"]).loss
+    assert curves["a", 0].equals(curves["b $x$", 0])
+    assert not curves["a", 0][2.0].isin(curves["a", 3][2.0]).any()
+    assert list(sweep.columns) == [
+        *("architecture", "regime", "seed", "alpha_test", "draw", "accuracy", "loss")
+    ]
+
+
+def test_the_numbers_are_those_of_a_loop_by_hand(go, tmp_path, quick):
+    from noise import noisy_parameters, unit_noise
+
+    go(two())
+    torch.manual_seed(1)
+    net = nn.Sequential(nn.Linear(6, 24), nn.ReLU(), nn.Linear(24, 3))
+    x = torch.randn(60, 6, generator=torch.Generator().manual_seed(9))
+    torch.manual_seed(0)
+    y = nn.Sequential(nn.Linear(6, 24), nn.ReLU(), nn.Linear(24, 3))(x).argmax(1)
+    unit = unit_noise(noisy_parameters(net), 0, 0, 1)
+    with torch.no_grad():
+        for name, p in noisy_parameters(net).items():
+            p += 0.5 * p.std(correction=0) * unit[name]
+    (record,) = [r for r in read(tmp_path / "results" / "mine").values() if "rough" in r["run_id"]]
+    row = next(r for r in record["measurements"][0]["rows"] if r[:2] == [0.5, 1])
+    assert row[3:5] == [int((net(x).argmax(1) == y).sum()), 60]
+    assert row[5] == pytest.approx(nn.functional.cross_entropy(net(x), y).item() * 60, rel=1e-5)
+
+
+def test_the_break_is_found_and_the_baseline_is_the_first_regime(go, tmp_path):
+    status, said = go(two(), alphas=(), draws=2)
+    assert status == 0
+    found = results.read(tmp_path / "results" / "mine")
+    assert found.chance == pytest.approx(1 / 3)
+    assert found.effects.regime.unique().tolist() == ["rough"]  # against plain
+    assert found.rows.alpha.max() > 0.2
+    assert "plain, seed 0: 1.0000 without noise; halfway to chance at α" in said
+    assert terminal.show(found) in said
+    page = (tmp_path / "results" / "mine" / "report.md").read_text()
+    assert "Trained rough rather than plain" in page or "rough − plain" in page
+
+
+def test_what_measure_is_made_of_is_what_its_digest_is_of(tmp_path):
+    path, text = tmp_path / "mine.py", SCORE.replace("model()(X)", "torch.zeros(40, 1)")
+
+    def digest(text: str) -> str:
+        path.write_text(text)
+        return source_digest(path, "measure")
+
+    first = digest(text)
+    assert digest("# a comment\n" + text.replace("manual_seed(0)", "manual_seed(5)")) == first
+    assert digest(text.replace("randn(40", "randn(41")) != first  # X, which it refers to
+    assert digest(text.replace("1 - ((", "1 - 2 * ((")) != first
+
+
+def test_a_baseline_of_ones_own(go, tmp_path, quick):
+    go(two() + "BASELINE = 'rough'\n")
+    assert results.read(tmp_path / "results" / "mine").effects.regime.unique() == ["plain"]
+
+
+# ---- What is reused --------------------------------------------------------------------------
+
+
+def test_a_further_seed_reuses_what_is_there_and_changed_weights_do_not(go, tmp_path, quick):
+    folder = tmp_path / "results" / "mine"
+    go(two())
+    first = read(folder)
+    more = PAIR.replace("}", ", ('plain', 1): network(2)}")
+    go("# a comment\n" + two(more))
+    both = read(folder)
+    assert len(both) == 3 and all(both[name] == record for name, record in first.items())
+    go(two(more.replace("network(1)", "network(5)")))
+    assert len(read(folder)) == 4
+    sweep = pd.read_csv(folder / "sweep.csv")
+    assert (
+        len(sweep) == 3 * 5 and not sweep.duplicated(["regime", "seed", "alpha_test", "draw"]).any()
+    )
+    assert "other weights" in "".join(results.read(folder).left_out)
+
+
+def test_changed_data_and_patterns_are_another_measurement(go, tmp_path, quick):
+    folder = tmp_path / "results" / "mine"
+    go(two())
+    status, said = go(two().replace("manual_seed(9)", "manual_seed(8)"))
+    assert status == 0 and "measured anew" in said
+    go(two() + "CLEAN = ['0.weight']\n")
+    assert len(read(folder)) == 6
+    assert len(pd.read_csv(folder / "summary.csv")) == 2
+    go(two().replace("split(20)", "split(7)") + "CLEAN = ['0.weight']\n")  # the same data
+    assert len(read(folder)) == 6
+
+
+def test_what_is_interrupted_goes_on_to_the_same_records(go, tmp_path, quick, monkeypatch):
+    go(two(), name="whole.py")
+    count, calls = own.measure_under, []
+
+    def stop(*words):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return count(*words)
+
+    monkeypatch.setattr(own, "measure_under", stop)
+    status, said = go(two(), name="cut.py")
+    assert status == 130 and "To go on: python" in said
+    (record,) = read(tmp_path / "results" / "cut").values()
+    assert len(record["measurements"][0]["rows"]) == 3
+    status, _ = go(two(), name="cut.py")
+    assert status == 0
+    whole, cut = (read(tmp_path / "results" / name) for name in ("whole", "cut"))
+    assert [r["measurements"] for r in whole.values()] == [r["measurements"] for r in cut.values()]
+
+
+def test_what_changed_outside_the_file_is_noticed(go, tmp_path, quick):
+    text = two("{('plain', 0): network(0)}").replace(
+        "def batches():", "CHANCE = 1/3\nimport helper\ndef measure(model):"
+    )
+    text = text.replace(
+        "    return zip(x.split(20), y.split(20))",
+        "    return helper.shift(int((model(x).argmax(1) == y).sum())), 60, None",
+    )
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "helper.py").write_text("def shift(n): return n\n")
+    assert go(text)[0] == 0
+    sys.modules.pop("helper")
+    (tmp_path / "project" / "helper.py").write_text("def shift(n): return n // 2  # or so\n")
+    status, said = go(text, draws=3)
+    sys.modules.pop("helper")
+    assert status == 2 and "its code or data have changed" in said
+
+
+# ---- The file's own imports ------------------------------------------------------------------
+
+
+def test_a_file_finds_its_own_projects_modules_and_not_ours(go, tmp_path, quick):
+    folder = tmp_path / "project"
+    (folder / "models").mkdir(parents=True)
+    (folder / "models" / "net.py").write_text(  # a folder without __init__.py
+        "from torch import nn\nclass Net(nn.Linear): pass\n"
+    )
+    for name in ("data", "config", "noise", "report", "utils", "train", "store"):
+        (folder / f"{name}.py").write_text(f"NAME = 'their {name}'\n")
+    (folder / "evaluate.py").write_text("import config\nNAME = 'their ' + config.NAME\n")
+    text = """
+import pickle, torch
+import data, config, utils
+from models.net import Net
+def model():
+    import noise, store
+    assert (noise.NAME, store.NAME) == ('their noise', 'their store')
+    torch.manual_seed(0)
+    return pickle.loads(pickle.dumps(Net(4, 2)))
+def batches():
+    import evaluate
+    assert evaluate.NAME == 'their their config'
+    yield torch.randn(50, 4, generator=torch.Generator().manual_seed(0)), torch.arange(50) % 2
+def calibration():
+    import report, train
+    assert (report.NAME, train.NAME) == ('their report', 'their train')
+    yield torch.zeros(2, 4)
+assert (data.NAME, config.NAME, utils.NAME) == ('their data', 'their config', 'their utils')
+"""
+    ours = {name: sys.modules[name] for name in ("evaluate", "noise", "report", "store")}
+    path = list(sys.path)
+    try:
+        status, said = go(text)
+    finally:
+        sys.modules.pop("utils", None)
+    assert status == 0, said
+    assert sys.path == path
+    assert all(sys.modules[name] is module for name, module in ours.items())
+    import config
+
+    assert config.__file__ == str(ROOT / "config.py")
+    status, said = go("import machine\n" + text)  # which they do not have
+    assert status == 2 and "No module named 'machine'" in said
+
+
+# ---- Measures, scores, BatchNorm, layers -----------------------------------------------------
+
+SCORE = """
+import torch
+from torch import nn
+def model():
+    torch.manual_seed(0)
+    net = nn.Linear(5, 1)
+    return net
+X = torch.randn(40, 5, generator=torch.Generator().manual_seed(1))
+Y = model()(X).detach()
+def measure(model):
+    return 1 - ((model(X) - Y) ** 2).mean() / Y.var()
+SCORE = "R²"
+CHANCE = 0
+"""
+
+
+def test_a_score_instead_of_counts(go, tmp_path):
+    status, said = go(SCORE, alphas=())
+    assert status == 0 and "R² by noise strength" in said
+    folder = tmp_path / "results" / "mine"
+    sweep = pd.read_csv(folder / "sweep.csv")
+    assert sweep[sweep.alpha_test == 0].accuracy.item() == pytest.approx(1)
+    assert sweep.loss.isna().all() and sweep.accuracy.min() < 0.5
+    page = (folder / "report.md").read_text()
+    assert "the score R², higher is better" in page and "1000000000" not in page
+
+
+def test_a_score_that_is_not_finite_is_chance(go, tmp_path, quick):
+    go(SCORE.replace("return 1 -", "return float('nan') if model.weight.std() > 9 else 1 -"))
+    text = SCORE.replace("    return 1 -", "    return float('nan') * ")
+    status, _ = go(text.replace("CHANCE = 0", "CHANCE = 0.25"), name="other.py")
+    assert status == 0
+    assert set(pd.read_csv(tmp_path / "results" / "other" / "sweep.csv").accuracy) == {0.25}
+
+
+def test_batchnorm_is_measured_under_both_policies_where_there_is_calibration(go, tmp_path, quick):
+    text = two("{('plain', 0): network(0)}").replace("nn.ReLU()", "nn.BatchNorm1d(24)")
+    status, said = go(text)
+    assert status == 0 and "frozen only; calibration() in the file" in said
+    text += "def calibration():\n    return torch.randn(64, 6).mul(3).split(32)\n"
+    text = "import torch\ntorch.manual_seed(5)\n" + text
+    status, said = go(text)
+    assert status == 0 and "frozen only" not in said
+    sweep = pd.read_csv(tmp_path / "results" / "mine" / "sweep.csv")
+    assert set(sweep.batchnorm) == {"frozen", "reestimated"}
+
+
+def test_one_tensor_at_a_time(go, tmp_path):
+    status, said = go(two(), by_layer=True, alpha=0.7)
+    assert status == 0 and "2.weight" in said
+    folder = tmp_path / "results" / "mine"
+    assert len(list(folder.glob("by_layer-*.csv"))) == 2 and not (folder / "plan.json").exists()
+
+
+def test_a_further_noise_family(go, tmp_path, quick, monkeypatch):
+    lost = noises.Family("all", (0.1,), lambda w, z, p: w * (z.abs() >= p))
+    monkeypatch.setitem(noises.FAMILIES, "lost", lost)
+    assert go(two(), noise=("lost:0.1,0.9",))[0] == 0
+    assert set(pd.read_csv(tmp_path / "results" / "mine" / "sweep.csv").noise) == {
+        "gaussian",
+        "lost",
+    }
+
+
+# ---- Wrong input -----------------------------------------------------------------------------
+
+WRONG = {
+    "no model": ("def batches(): pass", "takes model() -> nn.Module or models()"),
+    "no measure": ("def model(): pass", "no nn.Module"),
+    "neither": ("from torch import nn\ndef model(): return nn.Linear(2, 2)", "has neither"),
+    "error": ("import torch\n1 / 0", "ZeroDivisionError: division by zero (mine.py, line 2)"),
+    "syntax": ("def model(:", "SyntaxError"),
+    "exit": ("raise SystemExit(3)", "SystemExit"),
+    "keys": (two("{'plain': network(0)}"), "takes keys (regime, seed)"),
+    "one module": (
+        two("(lambda n: {('a', 0): n, ('b', 0): n})(network(0))"),
+        "are one and the same module",
+    ),
+    "floats": (two().replace("argmax(1)", "softmax(1)"), "y is torch.float32"),
+    "labels": (two().replace("argmax(1)", "argmax(1) + 4"), "the model has 3 classes"),
+    "rows": (two().replace(".argmax(1)", ".argmax(1)[:30]"), "where (B, classes) and (B,)"),
+    "no batch": (two().replace("zip(x.split(20), y.split(20))", "[]"), "no batch came"),
+    "width": (two().replace("torch.randn(60, 6", "torch.randn(60, 7"), "RuntimeError"),
+    "baseline": (two() + "BASELINE = 'clean'\n", "BASELINE is 'clean', which is no regime"),
+    "chance": (two() + "CHANCE = 'a'\n", "CHANCE takes a finite number"),
+    "pattern": (two() + "NOISY = ['heads.*']\n", "'heads.*' matches no parameter"),
+    "all clean": (two() + "CLEAN = ['*']\n", "nothing in this model carries noise"),
+    "two": (SCORE.replace("SCORE =", "OTHER ="), "(correct, total, loss_sum), or with SCORE"),
+    "fraction": (
+        SCORE.replace("SCORE =", "OTHER =").replace("return 1 -", "return 0.9, 1, 0 *"),
+        "whole numbers",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_with_a_file_is_said_in_a_line(case, go, tmp_path):
+    text, words = WRONG[case]
+    status, said = go(text)
+    assert status == 2 and words in said and said.count("\n") == 1, said
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_parameter_of_unknown_use_is_answered_by_the_lines_to_paste(go, tmp_path, quick):
+    text = """
+import torch
+from torch import nn
+class Own(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.mix, self.gain = nn.Parameter(torch.randn(4, 4)), nn.Parameter(torch.ones(4))
+    def forward(self, x):
+        return self.gain * (x @ self.mix)
+def model():
+    torch.manual_seed(0)
+    return nn.Sequential(Own(), Own(), nn.Linear(4, 2))
+def batches():
+    yield torch.ones(10, 4), torch.zeros(10, dtype=torch.long)
+"""
+    status, said = go(text)
+    lines = said.splitlines()
+    assert status == 2 and lines[-2:] == ["NOISY = ['*.mix']", "CLEAN = ['*.gain']"]
+    assert go(text + "\n".join(lines[-2:]))[0] == 0
+
+
+# ---- A library's model -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Two classes of three images each, told apart by their colour."""
+    for n, kind in enumerate(("cat", "dog")):
+        folder = tmp_path / "val" / kind
+        folder.mkdir(parents=True)
+        for k in range(3):
+            pixels = np.random.default_rng([n, k]).integers(0, 99, (40, 50, 3), np.uint8)
+            Image.fromarray(pixels + np.uint8(120 * n)).save(folder / f"{k}.png")
+    return f"folder:{tmp_path / 'val'}"
+
+
+@pytest.fixture
+def weights(tmp_path):
+    torch.manual_seed(0)
+    net = torchvision.models.squeezenet1_1(num_classes=2)
+    path = tmp_path / "mine.pt"
+    torch.save(
+        {"epoch": 3, "state_dict": {f"module.{k}": v for k, v in net.state_dict().items()}}, path
+    )
+    return path
+
+
+LIBRARY = {"model": "torchvision:squeezenet1_1", "size": 32, "alphas": (0, 1.0)}
+
+
+def test_a_librarys_model_with_weights_and_a_folder_of_images(
+    go, tmp_path, pictures, weights, quick
+):
+    status, said = go(None, data=pictures, weights=weights, **LIBRARY)
+    assert status == 0, said
+    assert "6 test examples; accuracy, chance 0.5" in said
+    assert "the middle 32×32, mean 0.485 0.456 0.406" in said
+    folder = tmp_path / "results" / "squeezenet1_1"
+    summary = pd.read_csv(folder / "summary.csv")
+    assert summary.regime.tolist() == ["mine"]
+    net = torchvision.models.squeezenet1_1(num_classes=2).eval()
+    torch.manual_seed(0)
+    net = torchvision.models.squeezenet1_1(num_classes=2).eval()
+    preset = torchvision.transforms._presets.ImageClassification(crop_size=32, resize_size=32)
+    images = torchvision.datasets.ImageFolder(tmp_path / "val", preset)
+    with torch.no_grad():
+        right = [int(net(x[None]).argmax() == y) for x, y in images]
+    assert summary.acc_0.item() == pytest.approx(sum(right) / 6)
+    other = weights.with_name("second.pt")
+    other.write_bytes(weights.read_bytes())
+    assert go(None, data=pictures, weights=other, **LIBRARY)[0] == 0
+    assert len(pd.read_csv(folder / "summary.csv")) == 2  # trainings are compared
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"model": "torchvision:squeezenet"}, "is none of"),
+        ({"model": "timm:resnet18"}, "timm:NAME needs a package: pip install timm"),
+        ({"model": "torchvision:resnet18"}, "mine.pt is not of resnet18"),
+        ({"data": "folder:nowhere"}, "--data: takes folder:PATH"),
+        ({"data": "minst"}, "did you mean 'mnist'"),
+        ({"data": "mnist"}, "mine.pt tells 2 classes apart, mnist has 10"),
+        ({"data": ""}, "--data: takes folder:PATH or a dataset's name"),
+        ({"size": 4}, "does not take images of 4×4"),
+        ({"mean": (0.5, 0.5)}, "--mean: takes one number or three"),
+        ({"std": (0.0,)}, "--std: takes a finite number > 0"),
+    ],
+)
+def test_what_does_not_fit_a_librarys_model(more, words, go, tmp_path, pictures, weights):
+    if more.get("model") == "timm:resnet18" and "timm" in sys.modules:
+        pytest.skip("timm is installed")
+    status, said = go(None, **{**LIBRARY, "data": pictures, "weights": weights, **more})
+    assert status == 2 and words in said and said.count("\n") == 1, said
+    assert not (tmp_path / "results").exists()
+
+
+class Bomb:
+    def __reduce__(self):
+        return exec, ("open('/tmp/no-such-place/x', 'w')",)
+
+
+def test_weights_run_no_code(tmp_path):
+    path = tmp_path / "bomb.pt"
+    path.write_bytes(pickle.dumps({"a": Bomb()}))
+    with pytest.raises(library.UsageError, match="takes a state dict"):
+        library.read_state(path)
+    torch.save({"a": Bomb()}, path)
+    with pytest.raises(library.UsageError, match="it would run code"):
+        library.read_state(path)
+
+
+def test_options_of_own_models_need_one(go):
+    status, said = go(None, model="", alphas=(), size=3, threads=0)
+    assert status == 2 and "--size: is for --model" in said
+
+
+def test_identities_are_plain_data_and_plans_are_read_back(go, tmp_path, quick):
+    from store.plan import load_plan
+
+    go(two())
+    folder = tmp_path / "results" / "mine"
+    plan = load_plan(folder)
+    assert sorted(run.run_id for run in plan.runs) == sorted(read(folder))
+    record = next(iter(read(folder).values()))
+    assert json.loads(json.dumps(record["identity"])) == record["identity"]
+    assert record["identity"]["weights"] == record["weights"]
