@@ -301,8 +301,7 @@ class Run:
     @property
     def run_id(self) -> str:
         """Name of this run's files, such as `mlp-clean-seed0-1a2b3c4d5e`."""
-        names = (re.sub(r"[^\w.=+-]", "_", n)[:60] for n in (self.architecture, self.regime))
-        return f"{'-'.join(names)}-seed{self.seed}-{self.fingerprint}"
+        return name_of(self.identity)
 
     def others(self, regimes: Iterable[str]) -> list["Run"]:
         """Return the runs of the same architecture and seed in other regimes."""
@@ -316,6 +315,12 @@ class Run:
         because `torch.manual_seed` ignores the others on a CPU.
         """
         return int(digest([self.architecture, self.seed, stream])[:8], 16)
+
+
+def name_of(identity: dict) -> str:
+    """Return the name of a run's files: what is no part of a file's name is replaced in it."""
+    words = (re.sub(r"[^\w.=+-]", "_", identity[k])[:60] for k in ("architecture", "regime"))
+    return f"{'-'.join(words)}-seed{identity['seed']}-{digest(identity)[:10]}"
 
 
 def asked_strength(regime: str, recipe: Recipe) -> float:

@@ -17,11 +17,12 @@ from reporting.section import Section
 from reporting.text import span
 
 INTRO = (
-    "Cost: accuracy trained {baseline} minus trained in the regime, both without noise. Tolerance: the "
-    "strength at which accuracy is halfway from its start to chance (α₅₀), in the regime over "
-    "{baseline}. Means over {seeds} paired seeds; the 95% intervals of one architecture hold together "
-    "(t, Bonferroni over its {endpoints} numbers). Better and worse: the interval excludes no "
-    "difference; equivalent: it lies inside ± one point, or 1/1.05 to 1.05; else unresolved."
+    "Cost: accuracy trained {baseline} minus trained in the regime, both without noise. "
+    "Tolerance: the strength at which accuracy is halfway from its start to chance (α₅₀), in the "
+    "regime over {baseline}. Means over {seeds} paired seeds; the 95% intervals of one "
+    "architecture hold together (t, Bonferroni over its {endpoints} numbers). Better and worse: "
+    "the interval excludes no difference; equivalent: it lies inside ± one point, or 1/1.05 to "
+    "1.05; else unresolved."
 )
 """What the lines mean."""
 

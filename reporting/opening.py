@@ -34,12 +34,12 @@ NOISE = (
 )
 UNITS = (
     "Draws are averaged inside a seed; seeds are the units. The words of one architecture, that "
-    "for α = 0 among them, are all right with 95% probability where data are about normal: Holm's "
-    "step-down method on t-tests, in which the word for 0 is that of the cost. Each ± is the "
+    "for α = 0 among them, are all right with 95% probability where data are about normal: Holm's"
+    " step-down method on t-tests, in which the word for 0 is that of the cost. Each ± is the "
     "half-width of a 95% t-interval over seeds: at 0 that of the cost; above 0 simultaneous over "
-    "the non-zero α (Bonferroni); where the word was found at a later step and says more, the interval "
-    "is cut there, and both its ends stand in brackets. Equivalent: neither better nor worse, and "
-    "the interval lies inside ± one point."
+    "the non-zero α (Bonferroni); where the word was found at a later step and says more, the "
+    "interval is cut there, and both its ends stand in brackets. Equivalent: neither better nor "
+    "worse, and the interval lies inside ± one point."
 )
 ALONE = "± is the half-width of a 95% t-interval over seeds."
 

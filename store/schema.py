@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from config import digest
+from config import digest, name_of
 from store.files import Damaged, Foreign
 from store.own import SCORE_UNIT
 
@@ -189,8 +189,7 @@ def check(record: dict) -> None:
         msgspec.convert(record, Record)
     except msgspec.ValidationError as error:
         raise ValueError(error) from None
-    who = record["identity"]
-    name = f"{who['architecture']}-{who['regime']}-seed{who['seed']}-{digest(who)[:10]}"
+    name = name_of(record["identity"])
     if record["run_id"] != name:
         raise ValueError(f"its run_id is not that of its identity, {name}")
     for part in ("measurements", "curvature"):
