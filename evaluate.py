@@ -36,6 +36,7 @@ from machine import offers, words
 from machine.checks import UsageError, check_folder, fail, known, positive, shown, within
 from noise import WeightNoise, noisy_parameters
 from noises.size import Weighed
+from noises.words import read_units
 from probes import own, own_options, own_plan
 from probes.by_layer import measure_layers
 from sources.own import Own, inner
@@ -253,6 +254,21 @@ def layers_of_own(mine: Own, alpha: float, asked: Sweep, folder: Path) -> int:
     return 0
 
 
+def units_of_own(
+    asked: own_options.Options, units: list[tuple[str, float]], points: Sweep, folders: Folders
+) -> int:
+    """Print how large noises are in the weights of each of somebody's own models."""
+    from reporting.units import say_units
+
+    find = functools.partial(find_images, folder=folders.data)
+    mine = own_options.read(asked, find, points.test_size)
+    for regime, seed in mine.models:
+        model = inner(mine.model((regime, seed)))
+        noisy = noisy_parameters(model, mine.task.noisy, mine.task.clean)
+        print(say_units(f"{mine.name} {regime}", noisy, units, points.draws, seed), flush=True)
+    return 0
+
+
 def find_images(name: str, folder: Path) -> tuple[Tensor, Tensor, int]:
     """Return the test images and labels of a dataset, and how many classes it has."""
     known("--data", [name], data.DATASETS)
@@ -273,6 +289,7 @@ def main(
     checkpoint: Path | None = None,
     by_layer: bool = False,
     alpha: float | None = None,
+    units: tuple[str, ...] = (),
     test_size: int = 0,
     results_dir: Path = Path("results"),
     yours: Annotated[own_options.Options, tyro.conf.OmitArgPrefixes] = own_options.Options(),  # noqa: B008
@@ -289,6 +306,8 @@ def main(
         checkpoint: measure this file only.
         by_layer: noise in one parameter tensor at a time: a table, also as CSV, and a bar chart.
         alpha: noise strength of `by_layer`; None = 0.5.
+        units: how large these noises are in the weights, as an α, by tensor and in all, such as
+            gaussian_max:0.08 quantization:5 pcm:86400; nothing is measured.
         test_size: measure on the first this many test images; 0 = all.
         results_dir: folder that `by_layer` writes to, and in which your own models have theirs.
         yours: your own models.
@@ -310,9 +329,12 @@ def main(
                 " there (python train.py makes two)"
             )
         yours.check()
+        asked_units = read_units(units)
         if yours.model:
             asked = yours.sweep(draws, test_size)
             folders = Folders(data_dir, checkpoint_dir, results_dir)
+            if units:
+                sys.exit(units_of_own(yours, asked_units, asked, folders))
             sys.exit(evaluate_own(yours, asked, alpha if by_layer else 0.0, folders))
         found = (
             [load_model(checkpoint)] if checkpoint else find_models(checkpoint_dir, architectures)
@@ -323,11 +345,17 @@ def main(
         fail(UsageError(f"--checkpoint: takes a finished run's file; {error}"))
     if by_layer:
         from reporting.by_layer import report_layers  # Matplotlib: no worker needs it
+    if units:
+        from reporting.units import say_units
 
     offers.prepare(threads=1)
     measured = False
     for run, model in found:
         measured = True
+        if units:
+            noisy = noisy_parameters(model, **models.patterns(run.architecture))
+            print(say_units(run.run_id, noisy, asked_units, draws, run.seed), flush=True)
+            continue
         try:
             dataset = data.load(run.recipe.dataset, data_dir)
             within("--test-size", test_size, 0, len(dataset.test_labels), "0 = all")

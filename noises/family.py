@@ -73,6 +73,11 @@ class Family:
     named: Callable[[float], float] = float
     """The strength that a number in the name of a composition stands for: bits, for rounding."""
 
+    def strength_of(self, number: float) -> float:
+        """Return the strength that a number on the command line stands for: of rounding, whose
+        strengths are below 2, larger numbers are bits."""
+        return self.named(number) if self.named is not float and number >= 2 else number
+
     def check(self, strength: float) -> None:
         """Raise ValueError, one sentence that says what is taken, for a strength that means
         nothing in this family; 0 is the clean weight in every one."""

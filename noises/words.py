@@ -33,7 +33,8 @@ def read_noise(words: Iterable[str]) -> tuple[str, ...]:
         listed = listed.removesuffix(ONWARD).removesuffix(",")
         try:
             family = noises.find(name)
-            strengths = [float(s) for s in listed.split(",")] if colon else family.strengths
+            numbers = [family.strength_of(float(s)) for s in listed.split(",")] if colon else ()
+            strengths = numbers if colon else family.strengths
         except ValueError:
             raise UsageError(
                 f"--noise: takes a name, or a name with strengths such as {name}:0.1,0.5; "
@@ -48,3 +49,28 @@ def read_noise(words: Iterable[str]) -> tuple[str, ...]:
         distinct("--noise", strengths)
         found.append(as_word(name, map(float, sorted(strengths)), on))
     return tuple(sorted(found))
+
+
+def read_units(words: Iterable[str]) -> list[tuple[str, float]]:
+    """Return the families of `--units`, each with one strength.
+
+    Raises:
+        UsageError: if one is not known, or has no strength that means something.
+    """
+    found = []
+    for word in words:
+        name, colon, number = word.partition(":")
+        if not noises.exists(name):
+            known("--units", [name], FAMILIES)
+        family = noises.find(name)
+        try:
+            strength = family.strength_of(float(number))
+            family.check(strength)
+        except ValueError as error:
+            why = f"; {name} {error}" if colon and "takes" in str(error) else ""
+            raise UsageError(
+                f"--units: takes a name with a strength, such as {name}:{family.strengths[0]:g}, "
+                f"got {shown(word)}{why}"
+            ) from None
+        found.append((name, strength))
+    return found
