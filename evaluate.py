@@ -132,8 +132,12 @@ def sweep(
         yield [float(alpha), draw, sign, correct, total, loss, *size]
 
 
-def load_model(path: Path) -> tuple[Run, nn.Module]:
+def load_model(path: Path, data_dir: Path = Path("data")) -> tuple[Run, nn.Module]:
     """Return the run of a finished checkpoint and its model, in evaluation mode, on the CPU.
+
+    Args:
+        path: the checkpoint.
+        data_dir: folder of the dataset files, where what is known of a folder of images is kept.
 
     Raises:
         OSError: if it cannot be read.
@@ -145,8 +149,8 @@ def load_model(path: Path) -> tuple[Run, nn.Module]:
             raise ValueError("a run that is still in training")
         check_members(content["identity"])
         run = Run.of(content["identity"])
-        spec = data.DATASETS[run.recipe.dataset]
-        model = models.build(run.architecture, spec.shape, spec.mean, spec.std)
+        dataset = data.identify(run.recipe.dataset, data_dir)
+        model = models.build_for(run.architecture, data.DATASETS[dataset])
         model.load_state_dict(content["model"])
     except KeyError as error:
         raise Foreign(f"{path}: it lacks {error}") from None
@@ -160,13 +164,14 @@ def check_members(identity: dict) -> None:
     for what, name, there in (
         ("architecture", identity["architecture"], models.ARCHITECTURES),
         ("regime", identity["regime"], REGIMES),
-        ("dataset", identity["recipe"]["dataset"], data.DATASETS),
     ):
         if name not in there:
             raise ValueError(f"its {what} {name!r} is not registered here")
 
 
-def find_models(folder: Path, architectures: Iterable[str]) -> Iterator[tuple[Run, nn.Module]]:
+def find_models(
+    folder: Path, architectures: Iterable[str], data_dir: Path = Path("data")
+) -> Iterator[tuple[Run, nn.Module]]:
     """Yield the finished runs of architectures in a folder, with their models, by name.
 
     Files that are damaged, foreign or of another version are skipped with a line on stderr.
@@ -175,7 +180,7 @@ def find_models(folder: Path, architectures: Iterable[str]) -> Iterator[tuple[Ru
         if path.name.endswith(".resume.pt"):
             continue
         try:
-            yield load_model(path)
+            yield load_model(path, data_dir)
         except (Damaged, Foreign, OSError) as error:
             print(f"evaluate.py: left out: {error}", file=sys.stderr)
 
@@ -337,7 +342,9 @@ def main(
                 sys.exit(units_of_own(yours, asked_units, asked, folders))
             sys.exit(evaluate_own(yours, asked, alpha if by_layer else 0.0, folders))
         found = (
-            [load_model(checkpoint)] if checkpoint else find_models(checkpoint_dir, architectures)
+            [load_model(checkpoint, data_dir)]
+            if checkpoint
+            else find_models(checkpoint_dir, architectures, data_dir)
         )
     except UsageError as error:
         fail(error)

@@ -133,7 +133,8 @@ def test_a_checkpoint_of_what_is_not_registered_is_left_out_in_a_sentence(
     monkeypatch.delitem(registry, name)
     assert not list(evaluate.find_models(tmp_path, [run.architecture]))
     said = capsys.readouterr().err
-    assert f"left out: {path}: its " in said and "'own' is not registered here\n" in said
+    assert f"left out: {path}: " in said and "'own'" in said and said.count("\n") == 1
+    assert "is not registered here" in said or "unknown dataset" in said
 
 
 def test_logits_that_are_not_finite_are_wrong_answers(images, labels):
