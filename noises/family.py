@@ -73,6 +73,10 @@ class Family:
     named: Callable[[float], float] = float
     """The strength that a number in the name of a composition stands for: bits, for rounding."""
 
+    def say(self, strength: float) -> str:
+        """Return a strength as people write it; 0 is the clean weight."""
+        return self.show(strength) if strength else "0"
+
     def strength_of(self, number: float) -> float:
         """Return the strength that a number on the command line stands for: of rounding, whose
         strengths are below 2, larger numbers are bits."""

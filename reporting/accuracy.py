@@ -4,6 +4,8 @@ Accuracies and retention are fractions, differences are in points (0.01); "±" i
 a 95% t-interval over seeds.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -125,12 +127,17 @@ def draw_line(
     axes.plot([origin] * len(zero), zero.to_numpy(), **still, alpha=alpha)
 
 
-def main_table(means: pd.DataFrame, effects: pd.DataFrame, architecture: str) -> Table:
+def main_table(
+    means: pd.DataFrame,
+    effects: pd.DataFrame,
+    architecture: str,
+    show: Callable[[float], str] = "{:g}".format,
+) -> Table:
     """Return absolute accuracy, paired effect, verdict, drop and retention side by side, by α.
 
     The frames are those of `intervals.mean_accuracy` and `intervals.paired_effects`. Columns of the
     baseline, or of its comparison, stand only where some architecture has them. Where there are
-    pairs, only strengths that all of them have are listed.
+    pairs, only strengths that all of them have are listed; `show` says how one is written.
     """
     regimes, baseline = {*means.regime}, intervals.baseline_of(means)
     has_baseline, has_other = baseline in regimes, bool(regimes - {baseline})
@@ -149,7 +156,7 @@ def main_table(means: pd.DataFrame, effects: pd.DataFrame, architecture: str) ->
             effect = find(effects, (regime, alpha))
             body.append(
                 [
-                    f"{alpha:g}",
+                    show(alpha),
                     *([regime] if len(others) > 1 else []),
                     *(with_half(m, "mean") for m in shown),
                     *([points_of(effect)] if has_both else []),

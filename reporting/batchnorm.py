@@ -73,7 +73,7 @@ def policy_table(both: pd.DataFrame, architecture: str, family: str) -> Table:
     """Return accuracy under both policies, and the share, by regime and strength."""
     mine = both[both.architecture == architecture]
     means = {n: over_seeds(mine, n) for n in ("frozen", "reestimated", "share")}
-    show = noises.find(family).show
+    show = noises.find(family).say
     body = []
     for key in means["frozen"].index:
         old, anew, share = (find(means[n], key) for n in means)

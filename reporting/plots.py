@@ -53,7 +53,7 @@ def looks(regimes: pd.Series) -> dict[str, dict]:
     change, then whatever else is a category of a table's column."""
     return {
         name: {
-            "color": HUES[i % len(HUES)],
+            "color": HUES[(i + i // 6) % len(HUES)],
             "linestyle": DASHES[(i + i // 12) % len(DASHES)],  # the pairs repeat after 12
             "marker": MARKERS[i % len(MARKERS)],
         }

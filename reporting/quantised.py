@@ -36,8 +36,8 @@ def section(results: Results) -> Section:
         if both.empty:
             continue
         tables.append(correlation_table(both, family))
-        panel = both.assign(architecture=[noises.find(family).show(s) for s in both.strength])
-        names = [noises.find(family).show(s) for s in sorted(set(both.strength))]
+        panel = both.assign(architecture=[noises.find(family).say(s) for s in both.strength])
+        names = [noises.find(family).say(s) for s in sorted(set(both.strength))]
         title = f"Drop under {family} against tolerance to Gaussian noise"
         charts[f"quantised-{family}"] = Chart(
             title, draw_drops, (panel.assign(model=both.architecture),), names, lambda rows: ""
@@ -94,7 +94,7 @@ def correlation_table(both: pd.DataFrame, family: str) -> Table:
             rho, low, high = correlate(mine.alpha_half.to_numpy(), mine["drop"].to_numpy())
             text = NONE if np.isnan(rho) else f"{rho:+.2f} [{low:+.2f}, {high:+.2f}]"
             worst = f"{100 * mine['drop'].mean():z.2f}"
-            body.append([noises.find(family).show(strength), name, text, worst, f"{len(mine)}"])
+            body.append([noises.find(family).say(strength), name, text, worst, f"{len(mine)}"])
     header = [family, "Models", "Correlation", "Mean drop (points)", "n models"]
     return Table(f"{family}: α₅₀ under Gaussian noise and the drop", header, body)
 

@@ -34,7 +34,7 @@ def say_units(
         seed: of the run, which the draws are of.
     """
     found = [realised(parameters, family, s, draws, run_seed=seed) for family, s in asked]
-    return align(units_table(name, [f"{f} {noises.find(f).show(s)}" for f, s in asked], found))
+    return align(units_table(name, [f"{f} {noises.find(f).say(s)}" for f, s in asked], found))
 
 
 def units_table(name: str, columns: Sequence[str], found: Sequence[Sizes]) -> Table:

@@ -80,7 +80,7 @@ def describe(plan: Plan, states: dict[Run, str], folders: Folders) -> str:
         f"{s.test_size or 'all'} {where}",
     ]
     for name, part in family_sweeps(s):
-        strengths = describe_strengths(part, noises.find(name).show)
+        strengths = describe_strengths(part, noises.find(name).say)
         lines.append(f"           {name} = {strengths}; {describe_draws(part)}")
     for state, meaning in MEANING.items():
         names: dict[str, list[int]] = {}

@@ -8,7 +8,7 @@ import fakes
 import report
 from noises import FAMILIES
 from noises.family import Family
-from reporting import quantised, sizes
+from reporting import families, quantised, sizes
 from reporting.results import read
 from store import records
 
@@ -74,3 +74,18 @@ def test_the_report_shows_both(results):
     for name in ("sizes-clean.png", "quantised-quantization.png", "sizes.csv", "quantised.csv"):
         assert (results / name).exists()
     assert "-" in [row[2][0] for row in quantised.section(read(results)).tables[0].body]
+
+
+def test_strengths_stand_as_people_write_them_and_the_break_of_each_noise_is_compared(tmp_path):
+    plan = fakes.make_plan(("mlp",), noise=("pcm:3600.0,86400.0",), alphas=(0, 1.0))
+    fakes.make_results(tmp_path, plan)
+    for run in plan.runs:
+        path = tmp_path / "runs" / f"{run.run_id}.json"
+        record, settings = records.load(path), plan.sweep.settings_of("pcm")
+        points = [(0.0, 0, 1), (3600.0, 0, 1), (86400.0, 0, 1)]
+        rows = [[*p, 9000, 10_000, 1.0, 0.2] for p in points]
+        path.write_text(records.dumps(records.add(record, settings, rows)))
+    [tolerances, table] = families.section(read(tmp_path)).tables
+    assert [row[0] for row in table.body] == ["0", "1 h", "1 d"]
+    [[noise, _, regime, said]] = tolerances.body
+    assert (noise, regime) == ("pcm", "noisy") and "not reached" in said
