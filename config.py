@@ -101,7 +101,7 @@ class Recipe:
     """What shapes the trained weights, the same for every architecture."""
 
     dataset: str = "mnist"
-    """Name in `data.DATASETS`."""
+    """Name in `data.DATASETS`; or folder:PATH, which is kept as folder:NAME@DIGEST."""
     epochs: int = field(default=4, metadata={"bounds": (1, 100_000)})
     """Passes over the training images; with `budget`, those of plain training."""
     batch_size: int = 128
@@ -155,8 +155,8 @@ class Sweep:
     """Noise families beside the Gaussian one, which is always measured: a name, or a name with its
     strengths, such as `NAME:0.1,0.5`. A plan holds each with its strengths."""
     find_break: bool = field(default=False, metadata={"introduced": False})
-    """Go on beyond the strengths, on a fixed ladder, until a model is halfway from its accuracy
-    without noise to chance, and refine there: see `analysis.search`."""
+    """Go on beyond the strengths given, on a fixed ladder, until a model is halfway from its
+    accuracy without noise to chance, and refine there (always where no strengths are given)."""
 
     def __post_init__(self):
         if not self.alphas:

@@ -222,8 +222,9 @@ def evaluate_own(
         mine = own_options.read(asked, find, points.test_size)
         folder = folders.results / mine.name
         check_folder("--results-dir", folder / "runs")
-        plan = own_plan.join_earlier(own_plan.make_plan(mine, points), folder)
+        # before any model is made: functions that train give the same weights each time
         offers.prepare(own_plan.threads_for(mine, asked.threads))
+        plan = own_plan.join_earlier(own_plan.make_plan(mine, points), folder)
         print(own_plan.describe(mine), flush=True)
         if by_layer:
             return layers_of_own(mine, by_layer, points, folder)
@@ -241,6 +242,8 @@ def evaluate_own(
     print(f"\n{terminal.show(results.read(folder))}\n\nresults are in {folder}/ (open report.html)")
     for message in found.missing:
         print(f"  missing: {message}")
+    if found.missing:
+        print("  (give the models of earlier commands once more, and they go as far as these)")
     return 0
 
 

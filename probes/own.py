@@ -37,7 +37,7 @@ Say = Callable[[str], None]
 def measure_all(
     own: Own, plan: Plan, folder: Path, rows: Rows, provenance: dict, say: Say = print
 ) -> None:
-    """Bring the record of every model to its end.
+    """Bring the record of every model to its end; those of earlier commands stay as they are.
 
     Args:
         own: the models.
@@ -56,6 +56,8 @@ def measure_all(
     while again:  # the regimes of a seed go on to the later break of them
         again = False
         for run in plan.runs:
+            if (run.regime, run.seed) not in own.models:
+                continue  # of an earlier command: its weights are not here
             others = [records.find(path_of(folder, other)) for other in run.others(regimes)]
             if not is_complete(read_record(folder, run, say), plan.sweep, others):
                 measure_one(own, run, plan.sweep, folder, others, rows, provenance, say)

@@ -1,7 +1,7 @@
 """How much of the fall stale BatchNorm statistics are: table, chart, batchnorm.csv. No torch.
 
-A fall is accuracy without noise minus accuracy at a strength, under frozen statistics. The share of
-it that stale statistics are is what taking them anew under the same noise gives back.
+A fall is accuracy without noise minus accuracy at a strength. The share of it that stale statistics
+are is 1 − (fall with statistics taken anew under the noise) / (fall with frozen ones).
 """
 
 import pandas as pd
@@ -20,8 +20,9 @@ LEAST_FALL = 0.01
 INTRO = (
     "Noise on the weights moves what BatchNorm layers see. Frozen: the running statistics of "
     "training, as everywhere else in this report. Re-estimated: taken anew under the very noise, "
-    "on 1,024 training images, before measuring. The share is how much of the fall under frozen "
-    "statistics that gives back, where the fall is a point or more."
+    "on 1,024 training images, before measuring. A fall is accuracy without noise minus accuracy "
+    "under it, under the same policy; the share that stale statistics are is 1 − fall re-estimated "
+    "/ fall frozen, where the latter is a point or more."
 )
 
 
@@ -55,17 +56,17 @@ def compare(frozen: pd.DataFrame, anew: pd.DataFrame) -> pd.DataFrame:
 
     Columns: `RUN`, alpha, frozen and reestimated (mean accuracies over draws, fractions; NaN where
     not measured: each policy has its own break), fall (of frozen from its accuracy at 0) and share
-    (NaN where the fall is below `LEAST_FALL`).
+    of it that stale statistics are (NaN where it is below `LEAST_FALL`).
     """
     key = [*RUN, "alpha"]
     frozen = frozen.merge(anew[RUN].drop_duplicates(), on=RUN)
     means = [draw_means(rows).set_index(key).accuracy for rows in (frozen, anew)]
     table = pd.concat(means, axis=1, keys=["frozen", "reestimated"]).sort_index().reset_index()
-    start = table[table.alpha == 0][[*RUN, "frozen"]].rename(columns={"frozen": "start"})
-    table = table.merge(start, on=RUN, how="left")
-    table["fall"] = table.start - table.frozen
-    gained = (table.reestimated - table.frozen) / table.fall
-    table["share"] = gained.where(table.fall >= LEAST_FALL)
+    start = table[table.alpha == 0][[*RUN, "frozen", "reestimated"]]
+    table = table.merge(start, on=RUN, how="left", suffixes=("", "_start"))
+    table["fall"] = table.frozen_start - table.frozen
+    anew_fall = table.reestimated_start - table.reestimated
+    table["share"] = (1 - anew_fall / table.fall).where(table.fall >= LEAST_FALL)
     return table[[*RUN, "alpha", "frozen", "reestimated", "fall", "share"]]
 
 

@@ -13,6 +13,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+import noises
 from analysis import intervals
 from config import written
 from reporting import (
@@ -124,13 +125,20 @@ def make_pages(
         "further": [part for part in sections.values() if part.title and part.tables],
         "settings": [settings_table(plan), provenance_table(provenance)],
         "missing": missing,
-        "unpaired": intervals.find_unpaired(rows, draws=alike),
+        "unpaired": intervals.find_unpaired(on_rungs(results), draws=alike),
         "left_out": results.left_out,
     }
     return {
         name: environment_of(name).get_template(f"{name}.j2").render(facts).encode()
         for name in ("report.html", "report.md", "table.tex")
     }
+
+
+def on_rungs(results: Results) -> pd.DataFrame:
+    """Return the rows that both regimes of a seed have: not those at the break of one of them."""
+    rows, sweep = results.rows, results.plan.sweep
+    rungs = {*sweep.alphas, *noises.FAMILIES["gaussian"].beyond}
+    return rows[rows.alpha.isin(rungs)] if sweep.find_break else rows
 
 
 def environment_of(name: str) -> jinja2.Environment:

@@ -110,6 +110,9 @@ def test_the_share_of_the_fall(results):
     assert len(table) == 2 * 3 * 3  # regimes, seeds, strengths
     deep = table[table.fall > 0.01]
     assert len(deep) and deep.share.round(2).eq(0.5).all()
+    moved = found.reestimated["gaussian"].assign(correct=lambda t: t.correct + 300)
+    better = batchnorm.compare(found.rows, moved)  # also without noise: that is no share of a fall
+    assert better[table.fall > 0.01].share.round(2).eq(0.5).all()
     assert table[table.alpha == 0].share.isna().all()
 
 

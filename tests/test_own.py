@@ -187,6 +187,16 @@ def test_a_further_seed_reuses_what_is_there_and_changed_weights_do_not(go, tmp_
     assert "other weights" in "".join(results.read(folder).left_out)
 
 
+def test_a_model_of_an_earlier_command_is_compared_and_not_asked_for(go, tmp_path, quick):
+    """The second goes on to its break; the first, which is not at hand, cannot, and is named."""
+    status, _ = go(two("{('plain', 0): network(1)}"), alphas=())
+    assert status == 0
+    status, out = go(two("{('rough', 0): network(0)}"), alphas=())
+    assert status == 0 and "missing: mine-plain-seed0" in out and "once more" in out
+    status, out = go(two("{('plain', 0): network(1), ('rough', 0): network(0)}"), alphas=())
+    assert status == 0 and "missing" not in out
+
+
 def test_changed_data_and_patterns_are_another_measurement(go, tmp_path, quick):
     folder = tmp_path / "results" / "mine"
     go(two())
