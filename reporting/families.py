@@ -95,13 +95,17 @@ def say_tolerances(family: str, rows: pd.DataFrame, effects: pd.DataFrame) -> li
 
 def make_csv(family: str, means: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:
     """Return a row per architecture, regime and strength: mean accuracy (a fraction) with its 95%
-    t-interval over seeds, and the paired effect with its simultaneous one."""
+    t-interval over seeds, and the paired effect with the interval that its word is read from."""
     key = ["architecture", "regime", "alpha"]
     both = means.merge(
-        effects[[*key, "effect", "half", "verdict"]], on=key, how="left", suffixes=("", "_effect")
+        effects[[*key, "effect", "low", "high", "kind", "verdict"]],
+        on=key,
+        how="left",
+        suffixes=("", "_effect"),
     )
-    columns = {"alpha": "strength", "mean": "accuracy", "half_effect": "effect_half"}
+    columns = {"alpha": "strength", "mean": "accuracy"}
+    columns |= {"low_effect": "effect_low", "high_effect": "effect_high", "kind": "effect_kind"}
     both = both.rename(columns=columns)
     both.insert(0, "noise", family)
     wanted = ["noise", "architecture", "regime", "strength", "seeds", "accuracy", "half", "drop"]
-    return both[[*wanted, "effect", "effect_half", "verdict"]]
+    return both[[*wanted, "effect", "effect_low", "effect_high", "effect_kind", "verdict"]]
