@@ -125,7 +125,7 @@ class Recipe:
     go straight through where the family has none: see `methods.family_injection`."""
 
     def __post_init__(self):
-        if self.budget:  # of plain training, these are its epochs, whatever was said
+        if self.budget > 0:  # of plain training, these are its epochs, whatever was said
             object.__setattr__(self, "epochs", self.budget)
 
 

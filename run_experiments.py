@@ -132,6 +132,8 @@ def verify_asked(plan: Plan, folders: Folders, asked: options.Options) -> int:
     if plan_path(folders.results).exists():
         plan = options.as_in(load_plan(folders.results), asked)
     device = choose_device(asked.device)
+    if not any(records.find(folders.record(run)) for run in plan.runs):
+        raise UsageError(f"--verify: no run of the plan is finished in {folders.results}")
     data.load(plan.recipe.dataset, folders.data)
     return verify.verify(plan, folders, device, asked.threads, asked.workers, asked.verify)
 

@@ -2,7 +2,7 @@
 
 Two families of words on one architecture each keep an error of 5% by themselves, counted as false
 words: *better* or *worse* where there is no effect or the opposite one, *equivalent* where the
-effect is as large as the margin or larger. (Each further noise family has such families of its own.)
+effect is as large as the margin or larger. (Each further noise family has its own two.)
 
 - the two endpoints of every regime (`endpoints`), by Bonferroni's inequality (Dunn, 1961, JASA 56):
   each has 1/(2 × regimes) of the error, and all their intervals hold together;

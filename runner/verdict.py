@@ -53,10 +53,12 @@ def judge(record: Record, again: Again, others: Iterable[Record], here: dict) ->
         return SAME, "; ".join(said)
     if differ:
         _, old, new = max(differ, key=lambda d: abs(d[1][3] / d[1][4] - d[2][3] / d[2][4]))
-        said.append(
-            f"accuracy at α = {old[0]:g}, draw {old[1]} {new[3] / new[4]:.4f}, "
-            f"recorded {old[3] / old[4]:.4f}"
-        )
+        what = f"accuracy at α = {old[0]:g}, draw {old[1]} {new[3] / new[4]:.4f}, "
+        was = f"recorded {old[3] / old[4]:.4f}"
+        if old[3:5] == new[3:5]:  # all counts are the same: then it is a loss
+            what = f"summed loss at α = {old[0]:g}, draw {old[1]} {new[5]!r}, "
+            was = f"recorded {old[5]!r}"
+        said.append(what + was)
     if not again.trained and not same_weights:
         return CONTRADICTS, "; ".join([*said, "its checkpoint is not what it was measured on"])
     changed = other_arithmetic(record, again.trained, here)

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import pickle
+import socketserver
 import struct
 import tarfile
 import threading
@@ -338,6 +339,7 @@ def test_an_archive_is_fetched_whole_and_not_unpacked(tmp_path, monkeypatch, cap
     monkeypatch.setitem(DATASETS, "cifar10", spec)
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "log_message", lambda *words: None)
+    monkeypatch.setattr(socketserver.BaseServer, "handle_error", lambda *words: None)  # it hangs up
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path / "web")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         url = f"http://127.0.0.1:{server.server_port}/cifar-10-python.tar.gz"
