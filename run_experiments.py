@@ -10,6 +10,7 @@ written), 130 interrupted.
 
 from machine.process import steady_output  # first: it checks Python's version
 
+import contextlib
 import functools
 import os
 import shlex
@@ -97,6 +98,8 @@ def run() -> int:
         if states[run] in ("new", "resume") and records.holds(folders.record(run)):
             print(f"  cannot go on: {without_weights(run, folders)}", flush=True)
     for run in states.keys() - todo:
+        with contextlib.suppress(OSError):  # it is read as a whole as it is
+            records.settle(folders.record(run))
         claims.clear(folders.results, run)
     todo.sort(key=lambda run: -cost(run, plan.sweep))  # longest first: all cores end together
     workers = asked.workers or offers.default_workers(device, asked.threads, len(todo))

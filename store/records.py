@@ -245,6 +245,12 @@ def load(path: Path) -> Record:
     return united(path, shared.look(path, parts_folder(path.parent)))[0]
 
 
+def settle(path: Path) -> None:
+    """Bring into a record's file what a writer that was killed has left beside it."""
+    if shared.of_file(path, parts_folder(path.parent)):
+        save(path, load(path))
+
+
 def holds(path: Path) -> bool:
     """Return whether there is a good record at `path`."""
     try:
