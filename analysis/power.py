@@ -38,7 +38,8 @@ def power(n, sd, comparisons, effect: float) -> np.ndarray:
     """
     n, sd, comparisons = np.broadcast_arrays(*(np.asarray(x, float) for x in (n, sd, comparisons)))
     limit, shift = t_factor(n, comparisons), effect / np.maximum(sd, 1e-100) * np.sqrt(n)
-    near = stats.nct.sf(limit, n - 1, np.minimum(shift, LARGE))
+    with np.errstate(divide="ignore", invalid="ignore"):  # SciPy before 1.14, of what is NaN
+        near = stats.nct.sf(limit, n - 1, np.minimum(shift, LARGE))
     far = stats.chi2.cdf((n - 1) * (shift / limit) ** 2, n - 1)  # only the estimated sd varies
     found = np.where(shift > LARGE, far, near)
     return np.where(np.isnan(sd), np.nan, found)

@@ -142,6 +142,7 @@ def threads_for(own: Own, asked: int) -> int:
     when the command goes on."""
     patterns = own.task.noisy, own.task.clean
     model = inner(own.model(next(iter(own.models))))
+    check_parameters(model, own)
     weights = sum(p.numel() for p in noisy_parameters(model, *patterns).values())
     return asked or (1 if weights < SMALL else offers.cores())
 
