@@ -95,7 +95,7 @@ def run() -> int:
         print(f"  shard {index} of {count}: {len(part)} of {len(plan.runs)} runs", flush=True)
     todo = [run for run, state in states.items() if state != "complete"]
     for run in todo:
-        if states[run] in ("new", "resume") and records.holds(folders.record(run)):
+        if states[run] in ("new", "resume") and records.find(folders.record(run)) is not None:
             print(f"  cannot go on: {without_weights(run, folders)}", flush=True)
     for run in states.keys() - todo:
         with contextlib.suppress(OSError):  # it is read as a whole as it is

@@ -15,6 +15,7 @@ Typical: 8 to 2 bits. Sources: Krishnamoorthi, arXiv:1806.08342; Nagel et al., a
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from noises.draws import nothing
@@ -90,16 +91,8 @@ quantization = Family(
     gradient="0 almost everywhere",
     named=step_of_bits,
 )
-quantization_channel = Family(
+quantization_channel = replace(
+    quantization,
     meaning="a step as large as the largest |w| of the output channel (2 bits; 1/127 is 8 bits)",
-    strengths=tuple(map(step_of_bits, (8, 6, 5, 4, 3))),
-    beyond=(step_of_bits(2),),
     apply=apply_channel,
-    unit=nothing,
-    random=False,
-    divisible=False,
-    show=show_bits,
-    numbers=0,
-    gradient="0 almost everywhere",
-    named=step_of_bits,
 )

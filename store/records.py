@@ -251,14 +251,6 @@ def settle(path: Path) -> None:
         save(path, load(path))
 
 
-def holds(path: Path) -> bool:
-    """Return whether there is a good record at `path`."""
-    try:
-        return bool(load(path))
-    except (OSError, Damaged, Foreign):
-        return False
-
-
 def find(path: Path) -> Record | None:
     """Return the record at a path; None where there is no good one."""
     try:
