@@ -163,7 +163,12 @@ def _add(path: Path, kind: str, record: Record) -> Record:
 
     check(record)  # what cannot be read back is not written
     data = dumps(record).encode()
-    shared.add(path, parts_folder(path.parent), kind, data, fold, absorb=kind == "add")
+    folder = parts_folder(path.parent)
+    try:
+        shared.add(path, folder, kind, data, fold, absorb=kind == "add")
+    except Conflict:  # the first, if it has ended meanwhile, left its part to whoever ends last
+        shared.tidy(path, folder, lambda view: united(path, view)[1])
+        raise
     return found
 
 
