@@ -159,7 +159,10 @@ def environment_of(name: str) -> jinja2.Environment:
 
 def settings_table(plan: Plan) -> Table:
     """Return the plan: what was asked for."""
-    body = [[name, as_text(value)] for name, value in written(plan.recipe).items()]
+    recipe = written(plan.recipe)
+    if "epochs" in recipe:
+        recipe["epochs"] = ", ".join(f"{name} {n}" for name, n in plan.epochs.items())
+    body = [[name, as_text(value)] for name, value in recipe.items()]
     for part in plan.parts:
         asked = {name: getattr(part, name) for name in AXES} | written(part.sweep)
         body += [[name, as_text(value)] for name, value in asked.items()]

@@ -67,6 +67,8 @@ def other_than(value):
         return not value
     if isinstance(value, tuple):
         return (-1.0,) if value and isinstance(value[0], (int, float)) else ("",)
+    if value is None:
+        return -1
     return f"{value}?" if isinstance(value, str) else type(value)(-1)
 
 

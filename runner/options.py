@@ -133,7 +133,7 @@ def check_bounds(knobs: Recipe | Sweep) -> None:
     """Check every knob against the bounds that stand beside it."""
     for f in fields(knobs):
         option, value = f"--{f.name.replace('_', '-')}", getattr(knobs, f.name)
-        bounds = f.metadata.get("bounds")
+        bounds = f.metadata.get("bounds") if value is not None else None
         if isinstance(bounds, tuple):
             within(option, value, *bounds)
         elif bounds:

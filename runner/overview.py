@@ -74,7 +74,7 @@ def describe(plan: Plan, states: dict[Run, str], folders: Folders) -> str:
         f"{number_of(len(plan.architectures), 'architecture')} × "
         f"{number_of(len(plan.regimes), 'regime')} × {number_of(len(plan.seeds), 'seed')} "
         f"on {r.dataset}",
-        f"  train    {number_of(r.epochs, 'epoch')}, batch {r.batch_size}, "
+        f"  train    {describe_epochs(plan)}, batch {r.batch_size}, "
         f"peak learning rate {r.peak_lr:g}{describe_noise(plan)}",
         f"  measure  α = {describe_strengths(s)}; {describe_draws(s)} on "
         f"{s.test_size or 'all'} {where}",
@@ -94,6 +94,14 @@ def describe(plan: Plan, states: dict[Run, str], folders: Folders) -> str:
     if len(ignored) > 10:
         lines.append(f"  ignored: {len(ignored) - 10} more files")
     return "\n".join(lines)
+
+
+def describe_epochs(plan: Plan) -> str:
+    """Return how long the models are trained, by architecture where that differs."""
+    first, *others = {*plan.epochs.values()}
+    if not others:
+        return number_of(first, "epoch")
+    return f"{', '.join(f'{name} {n}' for name, n in plan.epochs.items())} epochs"
 
 
 def describe_noise(plan: Plan) -> str:

@@ -21,6 +21,7 @@ def typed(kind: type, body: dict):
         wanted = get_args(f.type)[0] if listed else f.type  # int, of tuple[int, ...]
         items = value if listed else [value]
         good = isinstance(value, tuple) == listed and all(fits(item, wanted) for item in items)
+        items = [item for item in items if item is not None]
         if not good or not within_bounds(f, items) or len({*items}) < len(items):
             raise ValueError(f"{f.name} is {value!r}")
     return made

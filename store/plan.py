@@ -51,6 +51,11 @@ class Plan:
         """What its runs are."""
         return OwnRun if isinstance(self.recipe, Task) else Run
 
+    @property
+    def epochs(self) -> dict[str, int]:
+        """The epochs of each architecture that is trained."""
+        return {run.architecture: run.recipe.epochs for run in self.runs if self.kind is Run}
+
     def sweep_of(self, run: Run) -> Sweep:
         """Return all that is asked to be measured on a run of this plan."""
         sweeps = [

@@ -14,7 +14,7 @@ STREAMS = ("initial weights", "batch order", "training noise", "dropout")
 
 def changed(name: str) -> Recipe:
     """Return the default recipe with another value in one field."""
-    value = getattr(Recipe(), name)
+    value = getattr(CLEAN.recipe, name)
     other = f"other {value}" if isinstance(value, str) else value + 1
     return dataclasses.replace(Recipe(), **{name: other})
 
@@ -94,6 +94,15 @@ IDENTITY = NOISY.identity
 def test_what_is_no_identity_of_this_version_is_refused(identity):
     with pytest.raises(ValueError, match="identity of"):
         Run.of(identity)
+
+
+@pytest.mark.parametrize("name", [*config.EPOCHS, "mine"])
+def test_an_architecture_has_its_own_epochs_unless_one_number_is_asked_for(name):
+    own = config.EPOCHS.get(name, config.USUAL_EPOCHS)
+    assert Run(name, "clean", 0).identity["recipe"]["epochs"] == own
+    assert Run(name, "clean", 0) == Run(name, "clean", 0, Recipe(epochs=own))
+    assert Run(name, "clean", 0, Recipe(epochs=99)).recipe.epochs == 99
+    assert Run(name, "clean", 0, Recipe(budget=7)).recipe.epochs == 7
 
 
 # ---- Streams ---------------------------------------------------------------------------------

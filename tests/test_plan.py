@@ -223,7 +223,7 @@ def test_another_recipe_or_test_replaces_the_plan(other):
 # ---- Selecting -------------------------------------------------------------------------------
 
 
-ASKED = PLAN.recipe
+ASKED = PLAN.runs[0].recipe
 
 
 def record(run: Run, **identity) -> records.Record:
