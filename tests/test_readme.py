@@ -15,34 +15,11 @@ import report
 from config import Recipe
 from conftest import ROOT
 from models import DEFAULT_ARCHITECTURES
+from studies import readme
 
 README = (ROOT / "README.md").read_text()
 REFERENCE = ROOT / "results" / "reference"
-SHOWN = (0.0, 0.1, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0)
 FLOORS = {"mlp": 0.980, "cnn": 0.9917, "resnet18": 0.990, "vit": 0.970}
-
-
-def between(mark: str) -> str:
-    """Return the part of README between `<!-- mark -->` and `<!-- /mark -->`."""
-    return re.search(f"<!-- {mark} -->(.*?)<!-- /{mark} -->", README, re.DOTALL)[1].strip()
-
-
-def make_table(sweep: pd.DataFrame) -> str:
-    """Return README's table: accuracies in percent, draws averaged inside a seed."""
-    noisy = sweep[sweep.alpha_test > 0]
-    lines = [
-        f"Mean accuracy in percent over {noisy.seed.nunique()} seeds and {noisy.draw.nunique()} "
-        "noise draws each, trained clean → trained with noise:",
-        "",
-    ]
-    seeds = sweep.groupby(["architecture", "regime", "alpha_test", "seed"]).accuracy.mean()
-    means = seeds.groupby(["architecture", "regime", "alpha_test"]).mean() * 100
-    lines += ["| α = | " + " | ".join(f"{a:g}" for a in SHOWN) + " |"]
-    lines.append("|---|" + "---|" * len(SHOWN))
-    for name in DEFAULT_ARCHITECTURES:
-        cells = [f"{means[name, 'clean', a]:.1f} → {means[name, 'noisy', a]:.1f}" for a in SHOWN]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
 
 
 @pytest.fixture(scope="module")
@@ -50,79 +27,45 @@ def sweep() -> pd.DataFrame:
     return pd.read_csv(REFERENCE / "sweep.csv")
 
 
-def test_the_table_is_that_of_the_reference(sweep):
-    assert between("table") == make_table(sweep)
+@pytest.mark.parametrize("path", readme.PAGES, ids=lambda path: path.name)
+def test_numbers_are_those_of_the_committed_files(path):
+    assert readme.filled(path.read_text()) == path.read_text()  # python -m studies.readme
+
+
+def test_every_part_stands_on_some_page():
+    marks = [m for path in readme.PAGES for m in re.findall(r"<!-- (\w+) -->", path.read_text())]
+    assert sorted(marks) == sorted(readme.PARTS)
 
 
 def test_the_answer_is_that_of_the_reference():
-    text = (REFERENCE / "report.md").read_text().split("\nEffect: ")[0]
-    lines = [line for line in text.splitlines() if line.startswith("- ")]
-    for mark, form in (("answer", "- **{} noisy**: cost "), ("strengths", "- {}: Trained noisy ")):
-        count = len(DEFAULT_ARCHITECTURES)
-        mine, lines = lines[:count], lines[count:]
-        for name, line in zip(DEFAULT_ARCHITECTURES, mine, strict=True):
-            assert line.startswith(form.format(name))
-        assert between(mark) == "\n".join(mine)
-    assert not lines
-
-
-def make_flatness() -> str:
-    """Return what the committed report on curvature says of each architecture, as a list."""
-    text = (REFERENCE / "flatness" / "report.md").read_text()
-    section = text.split("## Does flatness explain it?")[1]
-    said = [line for line in section.splitlines() if line.startswith(tuple(DEFAULT_ARCHITECTURES))]
-    return "\n".join(f"- **{line.replace(': ', '**: ', 1)}" for line in said)
-
-
-def test_what_is_said_of_flatness_is_that_of_its_report():
-    assert between("flatness") == make_flatness()
-    assert make_flatness().count("\n") == len(DEFAULT_ARCHITECTURES) - 1
-
-
-def test_the_time_is_that_of_the_reference_run():
-    log = (REFERENCE / "log.txt").read_text()
-    minutes = float(re.search(r"^([\d.]+) min; ", log, re.MULTILINE)[1])
-    assert between("minutes").startswith(f"{minutes:.0f} minutes on ")
-
-
-def make_speed_table(body: dict) -> str:
-    """Return README's table of what `benchmarks/run.py` has found."""
-    lines = ["| | plain | ours | ours / plain |", "|---|---:|---:|---:|"]
-    for row in body["rows"]:
-        plain, ours = (f"{row[f'{side}_images_per_s']:,.0f}" for side in ("plain", "ours"))
-        spread = f"{row['ratio']:.1f} ({row['ratio_min']:.1f} to {row['ratio_max']:.1f})"
-        lines.append(f"| {row['architecture']}, {row['work']} | {plain} | {ours} | {spread} |")
-    plain, ours = (body["whole_minutes"][" ".join(DEFAULT_ARCHITECTURES)][k] for k in WHOLE)
-    lines.append(
-        f"| the default 24 runs, minutes | {plain:.0f} | {ours:.0f} | {plain / ours:.1f} |"
+    body = json.loads((REFERENCE / "results.json").read_text())
+    seeds = {row["seed"] for row in body["summary"]}
+    assert (
+        f"intervals over {['no', 'one', 'two', 'three', 'four', 'five', 'six'][len(seeds)]} seeds"
+        in README
     )
-    return "\n".join(lines)
+    lines = readme.strengths().splitlines()
+    starts = [f"- {name}: Trained noisy " for name in DEFAULT_ARCHITECTURES]
+    assert [line.startswith(start) for line, start in zip(lines, starts, strict=True)] == [True] * 4
+    assert readme.flatness().count("\n") == len(DEFAULT_ARCHITECTURES) - 1
+    found = pd.read_csv(REFERENCE / "endpoints.csv").set_index(["architecture", "endpoint"])
+    for line in readme.answer().splitlines()[2:]:
+        name, cost, tolerance, words = (cell.strip() for cell in line.strip("|").split("|"))
+        row = found.loc[name, "cost"]
+        numbers = [float(word) for word in re.findall(r"-?[\d.]+", cost)]
+        assert numbers == pytest.approx([row.value_low, row.low, row.high], abs=0.006)
+        assert readme.COST[row.verdict] in words
+        row = found.loc[name, "tolerance"]
+        assert readme.TOLERANCE[row.verdict] in words
+        if row.value_low:
+            assert float(re.search(r"× ([\d.]+)", tolerance)[1]) == pytest.approx(
+                row.value_low, abs=0.006
+            )
 
 
-WHOLE = ("plain, 10 epochs", "ours, 4 epochs")
-
-
-def test_the_speeds_are_those_of_the_benchmark():
-    body = json.loads((ROOT / "benchmarks" / "results.json").read_text())
-    assert between("speed") == make_speed_table(body)
-
-
-def make_cost(body: dict) -> str:
-    """Return what README says on the cost of a large plan."""
-    ours = {name: s for name, s in body["spent"].items() if name != "stub runs"}
-    hours, tasks = body["real_seconds"] / 3600, body["tasks"]
-    return (
-        f"{body['runs']:,} runs like the 24 above would take {hours:.0f} core-hours: "
-        f"{hours / tasks:.1f} h on {tasks} cores. Planning, recording, checkpoints, processes and "
-        f"reporting add {sum(ours.values()) / body['real_seconds']:.1%} to that "
-        "(`python benchmarks/scale.py --real results`, with training exchanged for a stub of 10 "
-        "ms; [its output](benchmarks/scale.json))."
-    )
-
-
-def test_the_cost_of_a_large_plan_is_that_of_the_measurement():
-    body = json.loads((ROOT / "benchmarks" / "scale.json").read_text())
-    assert between("cost") == make_cost(body)
+def test_readme_is_one_page():
+    assert len(README.split()) <= 1200
+    assert "```bash" in "\n".join(README.splitlines()[:40])
 
 
 def test_the_reference_is_whole_and_its_tables_follow_from_its_records(tmp_path):
@@ -173,7 +116,8 @@ def test_the_training_strength_is_the_pilots_choice():
 
 
 def test_the_code_for_a_model_of_ones_own_runs(tmp_path):
-    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
+    page = (ROOT / "docs" / "noise.md").read_text()
+    code = re.search(r"```python\n(.*?)```", page, re.DOTALL)[1]
     line = [sys.executable, "-c", code]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -183,7 +127,7 @@ def test_the_code_for_a_model_of_ones_own_runs(tmp_path):
 @pytest.mark.slow
 def test_the_script_of_ones_own_runs(tmp_path, data_dir, mnist):
     """As written, but for the place of the repository and the folder of the data."""
-    (part,) = re.findall(r"## Add your own\n(.*?)\n## ", README, re.DOTALL)
+    part = (ROOT / "docs" / "extending.md").read_text()
     code = re.search(r"```python\n(.*?)```", part, re.DOTALL)[1]
     assert code.count("path/to/this/repository") == 1
     (tmp_path / "mine.py").write_text(code.replace("path/to/this/repository", str(ROOT)))
@@ -207,12 +151,19 @@ def test_the_script_of_ones_own_runs(tmp_path, data_dir, mnist):
 
 def test_every_module_is_in_the_list():
     for path in ROOT.glob("*.py"):
-        assert f"`{path.name}`" in README, path.name
+        assert re.search(rf"^{path.name} ", README, re.MULTILINE), path.name
 
 
-def test_every_file_that_is_named_is_there():
-    for name in re.findall(r"\]\(([^)#]+)\)", README):
+@pytest.mark.parametrize("path", readme.PAGES, ids=lambda path: path.name)
+def test_every_file_that_is_named_is_there(path):
+    text = path.read_text()
+    for name in re.findall(r"\]\(([^)#]+)\)", text):
         if "://" not in name:
-            assert (ROOT / name).exists(), name
-    for name in re.findall(r"`(test_\w+\.py)`", README):
+            assert (path.parent / name).exists(), name
+    for name in re.findall(r"`(test_\w+\.py)`", text):
         assert Path(ROOT / "tests" / name).exists(), name
+
+
+def test_every_page_is_linked():
+    for path in readme.PAGES[1:]:
+        assert f"](docs/{path.name})" in README

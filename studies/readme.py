@@ -1,0 +1,168 @@
+"""Write the numbers of README and `docs/` anew, from committed files: `python -m studies.readme`.
+
+They stand between marks such as `<!-- table -->` and `<!-- /table -->`; nothing else is touched.
+"""
+
+from machine.process import steady_output  # first: it checks Python's version
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tyro
+
+from models import DEFAULT_ARCHITECTURES
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "results" / "reference"
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+SHOWN = (0.0, 0.1, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0)
+"""Strengths in the table of accuracies."""
+WHOLE = ("plain, 4 epochs", "ours, 4 epochs")
+"""Like with like, in `benchmarks/results.json`."""
+COST = {
+    "worse": "costs accuracy",
+    "better": "gains accuracy",
+    "equivalent": "costs less than a point",
+    "unresolved": "no cost shown",
+}
+TOLERANCE = {
+    "worse": "stands less noise",
+    "better": "stands more noise",
+    "equivalent": "stands as much noise",
+    "unresolved": "tolerance not known",
+}
+
+
+def answer() -> str:
+    """Return the two endpoints of each architecture, as a table."""
+    found = pd.read_csv(REFERENCE / "endpoints.csv", keep_default_na=False)
+    lines = ["| trained with noise | cost, points | tolerance | in words |", "|---|---|---|---|"]
+    for (name, regime), rows in found.groupby(["architecture", "regime"], sort=False):
+        by_name = {row.endpoint: row for row in rows.itertuples()}
+        cost, tolerance = by_name["cost"], by_name["tolerance"]
+        words = f"{COST[cost.verdict]}, {TOLERANCE[tolerance.verdict]}"
+        which = name if regime == "noisy" else f"{name} {regime}"
+        lines.append(f"| {which} | {interval(cost)} | {interval(tolerance, '× ')} | {words} |")
+    return "\n".join(lines)
+
+
+def interval(row, sign: str = "") -> str:
+    """Return a value with its interval; – where nothing is known."""
+    low, high = float(row.low), float(row.high)
+    if row.value_low == 0 and np.isinf(row.value_high):
+        return "–"
+    bound = "at least " if np.isinf(row.value_high) else ""
+    upper = "–" if np.isinf(high) else f"{high:.2f}"
+    return f"{bound}{sign}{row.value_low:.2f} [{low:.2f}, {upper}]"
+
+
+def table() -> str:
+    """Return accuracies in percent, draws averaged inside a seed."""
+    sweep = pd.read_csv(REFERENCE / "sweep.csv")
+    noisy = sweep[sweep.alpha_test > 0]
+    lines = [
+        f"Mean accuracy in percent over {noisy.seed.nunique()} seeds and {noisy.draw.nunique()} "
+        "noise draws each, trained clean → trained with noise:",
+        "",
+    ]
+    seeds = sweep.groupby(["architecture", "regime", "alpha_test", "seed"]).accuracy.mean()
+    means = seeds.groupby(["architecture", "regime", "alpha_test"]).mean() * 100
+    lines += ["| α = | " + " | ".join(f"{a:g}" for a in SHOWN) + " |"]
+    lines.append("|---|" + "---|" * len(SHOWN))
+    for name in DEFAULT_ARCHITECTURES:
+        cells = [f"{means[name, 'clean', a]:.1f} → {means[name, 'noisy', a]:.1f}" for a in SHOWN]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def strengths() -> str:
+    """Return what the committed report says by strength, a line for each architecture."""
+    text = (REFERENCE / "report.md").read_text()
+    start = tuple(f"- {name}: Trained " for name in DEFAULT_ARCHITECTURES)
+    return "\n".join(line for line in text.splitlines() if line.startswith(start))
+
+
+def flatness() -> str:
+    """Return what the committed report on curvature says of each architecture, as a list."""
+    text = (REFERENCE / "flatness" / "report.md").read_text()
+    section = text.split("## Does flatness explain it?")[1]
+    said = [line for line in section.splitlines() if line.startswith(tuple(DEFAULT_ARCHITECTURES))]
+    return "\n".join(f"- **{line.replace(': ', '**: ', 1)}" for line in said)
+
+
+def minutes() -> str:
+    """Return the time of the command that made the reference."""
+    log = (REFERENCE / "log.txt").read_text()
+    spent = float(re.search(r"^([\d.]+) min; ", log, re.MULTILINE)[1])
+    return f"{spent:.0f} minutes on two cores of an AMD EPYC"
+
+
+def speed() -> str:
+    """Return what `benchmarks/run.py` has found, as a table."""
+    body = json.loads((ROOT / "benchmarks" / "results.json").read_text())
+    lines = ["| | plain | ours | ours / plain |", "|---|---:|---:|---:|"]
+    for row in body["rows"]:
+        plain, ours = (f"{row[f'{side}_images_per_s']:,.0f}" for side in ("plain", "ours"))
+        spread = f"{row['ratio']:.1f} ({row['ratio_min']:.1f} to {row['ratio_max']:.1f})"
+        lines.append(f"| {row['architecture']}, {row['work']} | {plain} | {ours} | {spread} |")
+    plain, ours = (body["whole_minutes"][" ".join(DEFAULT_ARCHITECTURES)][k] for k in WHOLE)
+    lines.append(
+        f"| 24 runs of four epochs, minutes | {plain:.0f} | {ours:.0f} | {plain / ours:.1f} |"
+    )
+    return "\n".join(lines)
+
+
+def cost() -> str:
+    """Return what a large plan costs."""
+    body = json.loads((ROOT / "benchmarks" / "scale.json").read_text())
+    ours = {name: s for name, s in body["spent"].items() if name != "stub runs"}
+    hours, tasks = body["real_seconds"] / 3600, body["tasks"]
+    return (
+        f"{body['runs']:,} runs like the 24 of the reference would take {hours:.0f} core-hours: "
+        f"{hours / tasks:.1f} h on {tasks} cores. Planning, recording, checkpoints, processes and "
+        f"reporting add {sum(ours.values()) / body['real_seconds']:.1%} to that "
+        "(`python benchmarks/scale.py --real results`, with training exchanged for a stub of 10 "
+        "ms; [its output](../benchmarks/scale.json))."
+    )
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "answer": answer,
+    "table": table,
+    "strengths": strengths,
+    "flatness": flatness,
+    "minutes": minutes,
+    "speed": speed,
+    "cost": cost,
+}
+"""What stands between the marks of a name."""
+
+
+def filled(page: str) -> str:
+    """Return a page with the parts between its marks as they are now."""
+
+    def fill(found: re.Match) -> str:
+        edge = "\n" if "\n" in found[2] else ""
+        return f"<!-- {found[1]} -->{edge}{PARTS[found[1]]()}{edge}<!-- /{found[1]} -->"
+
+    return re.sub(r"<!-- (\w+) -->(.*?)<!-- /\1 -->", fill, page, flags=re.DOTALL)
+
+
+def main() -> int:
+    """Write the numbers of README and docs/ anew, from committed files."""
+    for path in PAGES:
+        before = path.read_text()
+        if (after := filled(before)) != before:
+            path.write_text(after)
+            print(f"{path.relative_to(ROOT)}: written")
+    return 0
+
+
+if __name__ == "__main__":
+    steady_output()
+    sys.exit(tyro.cli(main))
