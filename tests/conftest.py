@@ -13,8 +13,8 @@ import data
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# The default keeps `python -m pytest` quick; CI sets HYPOTHESIS_PROFILE=ci to try more. All pass
-# with 2,500 as well (last run on 24 November 2026): raise it where options or checks have changed.
+# The default keeps `python -m pytest` quick; CI sets HYPOTHESIS_PROFILE=ci to try more. They were
+# run with 2,500, too: raise it where options or checks change.
 settings.register_profile("default", max_examples=100, deadline=None)
 settings.register_profile(
     "ci", max_examples=400, deadline=None, suppress_health_check=list(HealthCheck)
