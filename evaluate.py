@@ -14,8 +14,6 @@ from machine.process import steady_output  # first: it checks Python's version
 
 import functools
 import math
-import shlex
-import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from numbers import Integral
@@ -27,24 +25,24 @@ import torch.nn.functional as F
 import tyro
 from torch import Tensor, nn
 
-import data
 import models
 import noises
-from config import REGIMES, Run, Sweep
+from config import Run, Sweep
 from data import batches
 from machine import offers, words
 from machine.checks import UsageError, check_folder, fail, known, positive, shown, within
 from noise import WeightNoise, noisy_parameters
 from noises.size import Weighed
 from noises.words import read_units
-from probes import own, own_options, own_plan
+from probes import own_options
 from probes.by_layer import measure_layers
-from sources.own import Own, inner
-from store import checkpoints
+from probes.own_command import evaluate_own, layers_of_own, sweep_own, units_of_own
+from probes.saved import find_models, images_of, load_model
+from sources.own import Own
 from store.files import Damaged, Foreign
 from store.folders import Folders
-from store.plan import save_plan
-from store.records import Conflict, Row
+from store.plan import Plan
+from store.records import Row
 
 CHECKPOINTS = Path("checkpoints")
 BATCH_SIZE = 500  # images at a time: large enough for full speed, small enough for the cache
@@ -132,161 +130,6 @@ def sweep(
         yield [float(alpha), draw, sign, correct, total, loss, *size]
 
 
-def load_model(path: Path, data_dir: Path = Path("data")) -> tuple[Run, nn.Module]:
-    """Return the run of a finished checkpoint and its model, in evaluation mode, on the CPU.
-
-    Args:
-        path: the checkpoint.
-        data_dir: folder of the dataset files, where what is known of a folder of images is kept.
-
-    Raises:
-        OSError: if it cannot be read.
-        Damaged, Foreign: if it is not a finished run of this version.
-    """
-    content = checkpoints.load(path)
-    try:
-        if "training" in content:
-            raise ValueError("a run that is still in training")
-        check_members(content["identity"])
-        run = Run.of(content["identity"])
-        dataset = data.identify(run.recipe.dataset, data_dir)
-        model = models.build_for(run.architecture, data.DATASETS[dataset])
-        model.load_state_dict(content["model"])
-    except KeyError as error:
-        raise Foreign(f"{path}: it lacks {error}") from None
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise Foreign(f"{path}: {error}") from None
-    return run, model.eval()
-
-
-def check_members(identity: dict) -> None:
-    """Raise ValueError where an identity names what is not registered in this program."""
-    for what, name, there in (
-        ("architecture", identity["architecture"], models.ARCHITECTURES),
-        ("regime", identity["regime"], REGIMES),
-    ):
-        if name not in there:
-            raise ValueError(f"its {what} {name!r} is not registered here")
-
-
-def find_models(
-    folder: Path, architectures: Iterable[str], data_dir: Path = Path("data")
-) -> Iterator[tuple[Run, nn.Module]]:
-    """Yield the finished runs of architectures in a folder, with their models, by name.
-
-    Files that are damaged, foreign or of another version are skipped with a line on stderr.
-    """
-    for path in [p for name in architectures for p in sorted(folder.glob(f"{name}-*.pt"))]:
-        if path.name.endswith(".resume.pt"):
-            continue
-        try:
-            yield load_model(path, data_dir)
-        except (Damaged, Foreign, OSError) as error:
-            print(f"evaluate.py: left out: {error}", file=sys.stderr)
-
-
-def print_drop(run: Run, model: nn.Module, images: Tensor, labels: Tensor, draws: int) -> None:
-    """Measure a model at α = 0 and 0.1 and print the drop."""
-    points = Sweep(alphas=(0, 0.1), draws=draws).points
-    patterns = models.patterns(run.architecture)
-    images_of = functools.partial(measure, images=images, labels=labels)
-    rows = [Row(*row) for row in sweep(model, images_of, points, 0, run.seed, **patterns)]
-    clean, *noisy = [row.correct / row.total for row in rows]
-    mean = sum(noisy) / len(noisy)
-    print(
-        f"{run.run_id}: acc@0 {clean:.4f}, acc@0.1 {mean:.4f} (mean of {draws} draws), "
-        f"drop {clean - mean:+.4f}",
-        flush=True,
-    )
-
-
-def evaluate_own(
-    asked: own_options.Options, points: Sweep, by_layer: float, folders: Folders
-) -> int:
-    """Measure somebody's own models to the end, report, and print the answer.
-
-    Args:
-        asked: which models, on which data.
-        points: what to measure.
-        by_layer: α of noise in one parameter tensor at a time, instead; 0 = all together.
-        folders: of datasets, and of results, in which theirs has the name of the models.
-
-    Returns:
-        The exit status.
-    """
-    import report  # Matplotlib and SciPy: no worker needs them
-    from reporting import results, terminal
-
-    find = functools.partial(find_images, folder=folders.data)
-    try:
-        mine = own_options.read(asked, find, points.test_size)
-        folder = folders.results / mine.name
-        check_folder("--results-dir", folder / "runs")
-        # before any model is made: functions that train give the same weights each time
-        offers.prepare(own_plan.threads_for(mine, asked.threads))
-        plan = own_plan.join_earlier(own_plan.make_plan(mine, points), folder)
-        print(own_plan.describe(mine), flush=True)
-        if by_layer:
-            return layers_of_own(mine, by_layer, points, folder)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends as Ctrl-C does
-        own.try_measure(mine, plan, folder)
-        save_plan(folder, plan)
-        facts = offers.provenance(torch.device(asked.device or "cpu"), torch.get_num_threads())
-        own.measure_all(mine, plan, folder, sweep, facts)
-    except (UsageError, Damaged, Foreign, Conflict) as error:
-        fail(error)
-    except KeyboardInterrupt:
-        print(f"\nInterrupted; what was done is saved. To go on: python {shlex.join(sys.argv)}")
-        return 130
-    found = report.rebuild(folder)
-    print(f"\n{terminal.show(results.read(folder))}\n\nresults are in {folder}/ (open report.html)")
-    for message in found.missing:
-        print(f"  missing: {message}")
-    if found.missing:
-        print("  (give the models of earlier commands once more, and they go as far as these)")
-    return 0
-
-
-def layers_of_own(mine: Own, alpha: float, asked: Sweep, folder: Path) -> int:
-    """Measure noise in one parameter tensor at a time of each of somebody's own models."""
-    from reporting.by_layer import report_layers
-
-    patterns = {"noisy": mine.task.noisy, "clean": mine.task.clean}
-    for regime, seed in mine.models:
-        outer = mine.model((regime, seed))
-        model = inner(outer)
-        sizes = {n: p.numel() for n, p in noisy_parameters(model, **patterns).items()}
-        measure_it = functools.partial(own.measure_under, mine, outer, None)
-        rows = measure_layers(model, measure_it, alpha, asked.draws, seed, **patterns)
-        print(report_layers(f"{regime}-seed{seed}", sizes, rows, folder), flush=True)
-    return 0
-
-
-def units_of_own(
-    asked: own_options.Options, units: list[tuple[str, float]], points: Sweep, folders: Folders
-) -> int:
-    """Print how large noises are in the weights of each of somebody's own models."""
-    from reporting.units import say_units
-
-    find = functools.partial(find_images, folder=folders.data)
-    mine = own_options.read(asked, find, points.test_size)
-    for regime, seed in mine.models:
-        model = inner(mine.model((regime, seed)))
-        noisy = noisy_parameters(model, mine.task.noisy, mine.task.clean)
-        print(say_units(f"{mine.name} {regime}", noisy, units, points.draws, seed), flush=True)
-    return 0
-
-
-def find_images(name: str, folder: Path) -> tuple[Tensor, Tensor, int]:
-    """Return the test images and labels of a dataset, and how many classes it has."""
-    known("--data", [name], data.DATASETS)
-    try:
-        found = data.load(name, folder)
-    except data.DataError as error:
-        raise UsageError(f"--data: {error}") from None
-    return found.test_images, found.test_labels, found.classes
-
-
 def main(
     architectures: Annotated[
         tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[ARCH ...]")
@@ -342,8 +185,13 @@ def main(
             asked = yours.sweep(draws, test_size)
             folders = Folders(data_dir, checkpoint_dir, results_dir)
             if units:
-                sys.exit(units_of_own(yours, asked_units, asked, folders))
-            sys.exit(evaluate_own(yours, asked, alpha if by_layer else 0.0, folders))
+                from reporting.units import say_units
+
+                units_of_own(yours, asked, folders, asked_units, say_units)
+                sys.exit()
+            sys.exit(
+                evaluate_own(yours, asked, folders, work_on_own(yours, asked, by_layer, alpha))
+            )
         found = (
             [load_model(checkpoint, data_dir)]
             if checkpoint
@@ -353,43 +201,87 @@ def main(
         fail(error)
     except (OSError, Damaged, Foreign) as error:
         fail(UsageError(f"--checkpoint: takes a finished run's file; {error}"))
-    if by_layer:
-        from reporting.by_layer import report_layers  # Matplotlib: no worker needs it
-    if units:
-        from reporting.units import say_units
 
     offers.prepare(threads=1)
     measured = False
     for run, model in found:
         measured = True
         if units:
-            noisy = noisy_parameters(model, **models.patterns(run.architecture))
-            print(say_units(run.run_id, noisy, asked_units, draws, run.seed), flush=True)
+            print_units(run, model, asked_units, draws)
             continue
-        try:
-            dataset = data.load(run.recipe.dataset, data_dir)
-            within("--test-size", test_size, 0, len(dataset.test_labels), "0 = all")
-        except UsageError as error:
-            fail(error)
-        except data.DataError as error:
-            fail(UsageError(f"--data-dir: {error}"))
-        if run.recipe.validation_size:  # the test set is for the final recipe
-            dataset = data.split_validation(dataset, run.recipe.validation_size)
-        end = test_size or None
-        images, labels = dataset.test_images[:end], dataset.test_labels[:end]
+        images, labels = images_of(run, data_dir, test_size)
+        measure_it = functools.partial(measure, images=images, labels=labels)
         if by_layer:
-            images_of = functools.partial(measure, images=images, labels=labels)
-            patterns = models.patterns(run.architecture)
-            rows = measure_layers(model, images_of, alpha, draws, run.seed, **patterns)
-            sizes = {n: p.numel() for n, p in noisy_parameters(model, **patterns).items()}
-            print(report_layers(run.run_id, sizes, rows, results_dir), flush=True)
+            print_layers(run, model, measure_it, alpha, draws, results_dir)
         else:
-            print_drop(run, model, images, labels, draws)
+            print_drop(run, model, measure_it, draws)
     if not measured:
         print(
             f"no {' or '.join(architectures)} checkpoints in {checkpoint_dir}/; train some first: "
             "python train.py (two quick ones), or python run_experiments.py (all)"
         )
+
+
+def print_drop(run: Run, model: nn.Module, measure: Measure, draws: int) -> None:
+    """Measure a model at α = 0 and 0.1 and print the drop."""
+    points = Sweep(alphas=(0, 0.1), draws=draws).points
+    patterns = models.patterns(run.architecture)
+    rows = [Row(*row) for row in sweep(model, measure, points, 0, run.seed, **patterns)]
+    clean, *noisy = [row.correct / row.total for row in rows]
+    mean = sum(noisy) / len(noisy)
+    print(
+        f"{run.run_id}: acc@0 {clean:.4f}, acc@0.1 {mean:.4f} (mean of {draws} draws), "
+        f"drop {clean - mean:+.4f}",
+        flush=True,
+    )
+
+
+def print_layers(
+    run: Run, model: nn.Module, measure: Measure, alpha: float, draws: int, folder: Path
+) -> None:
+    """Measure noise in one parameter tensor at a time, print the table and write it."""
+    from reporting.by_layer import report_layers  # Matplotlib: no worker needs it
+
+    patterns = models.patterns(run.architecture)
+    rows = measure_layers(model, measure, alpha, draws, run.seed, **patterns)
+    sizes = {n: p.numel() for n, p in noisy_parameters(model, **patterns).items()}
+    print(report_layers(run.run_id, sizes, rows, folder), flush=True)
+
+
+def print_units(run: Run, model: nn.Module, units: list[tuple[str, float]], draws: int) -> None:
+    """Print how large noises are in the weights of a model."""
+    from reporting.units import say_units
+
+    noisy = noisy_parameters(model, **models.patterns(run.architecture))
+    print(say_units(run.run_id, noisy, units, draws, run.seed), flush=True)
+
+
+def work_on_own(yours: own_options.Options, asked: Sweep, by_layer: bool, alpha: float) -> Callable:
+    """Return what is done with somebody's own models: see `own_command.evaluate_own`."""
+    if by_layer:
+        from reporting.by_layer import report_layers
+
+        more = {"alpha": alpha, "draws": asked.draws, "report": report_layers}
+        return functools.partial(layers_of_own, **more)
+
+    def work(mine: Own, plan: Plan, folder: Path) -> None:
+        sweep_own(mine, plan, folder, yours.device, sweep)
+        print_own(folder)
+
+    return work
+
+
+def print_own(folder: Path) -> None:
+    """Make the report of somebody's own models, and print the answer."""
+    import report  # Matplotlib and SciPy: no worker needs them
+    from reporting import results, terminal
+
+    found = report.rebuild(folder)
+    print(f"\n{terminal.show(results.read(folder))}\n\nresults are in {folder}/ (open report.html)")
+    for message in found.missing:
+        print(f"  missing: {message}")
+    if found.missing:
+        print("  (give the models of earlier commands once more, and they go as far as these)")
 
 
 if __name__ == "__main__":

@@ -216,7 +216,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    import tyro
+    from machine import words
 
     steady_output()
-    tyro.cli(main)
+    words.run(main)

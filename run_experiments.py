@@ -95,7 +95,7 @@ def run() -> int:
         print(f"  shard {index} of {count}: {len(part)} of {len(plan.runs)} runs", flush=True)
     todo = [run for run, state in states.items() if state != "complete"]
     for run in todo:
-        if states[run] in ("new", "resume") and records.find(folders.record(run)) is not None:
+        if states[run] == "lacking":
             print(f"  cannot go on: {without_weights(run, folders)}", flush=True)
     for run in states.keys() - todo:
         with contextlib.suppress(OSError):  # it is read as a whole as it is
@@ -126,6 +126,11 @@ def run() -> int:
         print(f"\n{len(failed)} of {len(todo)} runs failed:", file=sys.stderr)
         for run, reason in failed.items():
             print(f"  {run.run_id}: {reason}", file=sys.stderr)
+        if any(states.get(run) == "lacking" for run in failed):
+            print(
+                "Before it can go on, bring those weights, or move those records away.",
+                file=sys.stderr,
+            )
         print("Nothing finished is lost. " + how_to_go_on(), file=sys.stderr)
     return 0 if written and not failed else 1
 

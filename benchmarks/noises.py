@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import torch
-import tyro
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
@@ -20,7 +19,7 @@ sys.path[:0] = [str(ROOT)]
 import models  # noqa: E402
 import noises  # noqa: E402
 from evaluate import measure  # noqa: E402
-from machine import offers  # noqa: E402
+from machine import offers, words  # noqa: E402
 from noise import WeightNoise, noisy_parameters  # noqa: E402
 
 
@@ -80,4 +79,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    words.run(main)

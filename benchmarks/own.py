@@ -19,14 +19,13 @@ from pathlib import Path
 
 import torch
 import torchvision
-import tyro
 from torch import nn
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
 from evaluate import sweep  # noqa: E402
-from machine import offers  # noqa: E402
+from machine import offers, words  # noqa: E402
 from noise import noisy_parameters  # noqa: E402
 from sources.examples import Batches, count  # noqa: E402
 
@@ -185,4 +184,4 @@ def main(turns: int = 7, threads: int = 0, only: str = "", side: str = "") -> No
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    words.run(main)

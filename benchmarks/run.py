@@ -27,7 +27,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-import tyro
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
@@ -36,7 +35,7 @@ import data  # noqa: E402
 import plain  # noqa: E402
 from config import Recipe, Run, Sweep  # noqa: E402
 from evaluate import BATCH_SIZE  # noqa: E402
-from machine import offers  # noqa: E402
+from machine import offers, words  # noqa: E402
 from machine.checks import UsageError, choose_device, fail  # noqa: E402
 from models import DEFAULT_ARCHITECTURES  # noqa: E402
 from noise import WeightNoise, noisy_parameters, unit_noise  # noqa: E402
@@ -283,4 +282,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    words.run(main)

@@ -20,7 +20,6 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-import tyro
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -28,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 import run_experiments  # noqa: E402
 import runner.execute  # noqa: E402
 from config import Run, Sweep  # noqa: E402
-from machine import offers  # noqa: E402
+from machine import offers, words  # noqa: E402
 from runner.costs import cost, shards  # noqa: E402
 from runner.overview import seconds_of  # noqa: E402
 from store import checkpoints, records  # noqa: E402
@@ -242,4 +241,4 @@ def main(seeds: int = 300, tasks: int = 48, real: Path = ROOT / "results" / "ref
 if __name__ == "__main__":
     if sys.argv[1:2] == ["task"]:
         task(float(sys.argv[2]), Path(sys.argv[3]), *sys.argv[4:])
-    tyro.cli(main)
+    words.run(main)

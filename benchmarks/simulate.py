@@ -8,7 +8,6 @@ which are judged by the functions that the report uses; `alternatives.py` has wh
 against them. `STATISTICS.md` has the table in words.
 """
 
-import argparse
 import itertools
 import json
 import sys
@@ -23,6 +22,7 @@ sys.path.insert(0, str(ROOT))
 from analysis import endpoints, intervals, shape, verdicts  # noqa: E402
 from benchmarks.alternatives import METHODS  # noqa: E402
 from benchmarks.truths import DRAWS, TOTAL, Data, kinds, make_rows, population  # noqa: E402
+from machine import words  # noqa: E402
 from reporting.results import read  # noqa: E402
 
 SEEDS = (3, 6, 10)
@@ -162,23 +162,24 @@ def weigh(rows: pd.DataFrame, repeats: int) -> list[dict]:
     return found
 
 
-def main() -> None:
-    """Simulate, and write the file."""
-    parser = argparse.ArgumentParser(description="Simulate how often intervals and words hold.")
-    parser.add_argument("--repeats", type=int, default=2000, help="experiments of each kind")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "simulate.json")
-    options = parser.parse_args()
+def main(repeats: int = 2000, out: Path = ROOT / "benchmarks" / "simulate.json") -> None:
+    """Simulate how often intervals and words hold, and write the file.
+
+    Args:
+        repeats: experiments of each kind.
+        out: the file.
+    """
     rows = read(ROOT / "results" / "reference").rows
     body = {
-        "repeats": options.repeats,
+        "repeats": repeats,
         "draws": DRAWS,
-        "kinds": simulate(rows, options.repeats),
+        "kinds": simulate(rows, repeats),
         "three_of_six": three_of_six(rows),
-        "methods": weigh(rows, options.repeats),
+        "methods": weigh(rows, repeats),
     }
     rounded = json.loads(json.dumps(body), parse_float=lambda text: round(float(text), 4))
-    options.out.write_text(json.dumps(rounded, indent=1) + "\n")
+    out.write_text(json.dumps(rounded, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    words.run(main)

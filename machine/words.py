@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeVar, get_args, get_origin, get_type_hints
+from typing import Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -53,7 +53,9 @@ def read(wanted: Callable[..., T], words: Iterable[str] | None = None) -> T:
     except SystemExit as end:
         if end.code != 2:
             raise
-        fail(UsageError(say_unreadable(box.getvalue(), words, options)))
+        fail(
+            UsageError(say_choice(wanted, words) or say_unreadable(box.getvalue(), words, options))
+        )
     return made
 
 
@@ -108,6 +110,18 @@ def say_unknown(word: str, options: Iterable[str]) -> str:
     hint = f"did you mean {near[0]!r}?" if near else "--help lists them"
     plain = re.fullmatch(r"--?[\w-]{1,40}", name, re.ASCII)
     return f"{name if plain else shown(name)}: is none of the options; {hint}"
+
+
+def say_choice(wanted: Callable, words: list[str]) -> str:
+    """Return in words that the first word is none of those that stand for a choice; "" if it is."""
+    for name, hint in get_type_hints(wanted, include_extras=True).items():
+        kind, *marks = get_args(hint) or (None,)
+        if tyro.conf.Positional in marks and get_origin(kind) is Literal:
+            allowed, first = get_args(kind), words[0] if words else ""
+            if first not in allowed:
+                got = shown(first) if first else "none"
+                return f"{name.upper()}: takes {' or '.join(allowed)}, got {got}"
+    return ""
 
 
 def say_unreadable(box: str, words: list[str], options: dict[str, type]) -> str:

@@ -145,7 +145,8 @@ def measure_one(
             keep()
     if weights_of(model) != run.identity["weights"]:
         raise UsageError(f"--model: {name}: measuring it has changed its weights or buffers")
-    say(f"  {name}: {done} measurements in {time.monotonic() - started:.1f} s")
+    what = "measurement" if done == 1 else "measurements"
+    say(f"  {name}: {done} {what} in {time.monotonic() - started:.1f} s")
 
 
 def measure_under(

@@ -7,8 +7,9 @@ from config import Sweep
 from machine import offers
 from machine.checks import UsageError, choose_device, distinct, positive, within
 from noises.words import read_noise
-from sources.library import SHELVES, Find, read_library
+from sources.library import Find, read_library
 from sources.own import Own, read_file
+from sources.shelves import SHELVES
 
 
 @dataclass(frozen=True)

@@ -205,7 +205,7 @@ def say_flatness(radii: Radii, ratios: Ratios) -> dict[str, list[str]]:
         if not np.isnan(ratio[0]):
             sentences.setdefault(name, []).append(
                 f"Trained {regime} rather than {BASELINE}, Σ s² tr(H) is multiplied by "
-                f"{times(ratio)} (n = {ratio[3]} paired seeds)."
+                f"{times(ratio)} (n = {ratio[3]} paired {'seed' if ratio[3] == 1 else 'seeds'})."
             )
     for name in dict.fromkeys(name for name, _ in radii):
         where = [f"{say_radius(b)} ({r})" for (a, r), b in radii.items() if a == name]

@@ -183,5 +183,6 @@ def say_lacking(record: Record, sweep: Sweep, others: Iterable[Record | None] = 
         noise = f" of {block.settings['noise']}" if "noise" in block.settings else ""
         noise += " with BatchNorm re-estimated" if "batchnorm" in block.settings else ""
         alphas = ", ".join(f"{a:g}" for a in sorted({a for a, *_ in block.points}))
-        parts.append(f"{len(block.points)} measurements{noise}{where} missing (at α = {alphas})")
+        what = "measurement" if len(block.points) == 1 else "measurements"
+        parts.append(f"{len(block.points)} {what}{noise}{where} missing (at α = {alphas})")
     return parts

@@ -44,7 +44,7 @@ def say_verdict(effects: pd.DataFrame) -> str:
     if len(start):
         first = start.iloc[0]
         text += f" Without noise (α = 0): {points_of(first)} points, {first.verdict}."
-    text += f" n = {n} paired seeds, {span_draws(noisy)} draws each."
+    text += f" n = {n} paired {'seed' if n == 1 else 'seeds'}, {span_draws(noisy)} draws each."
     flagged = noisy[noisy["flags"] != ""] if "flags" in noisy else noisy[:0]
     return f"{text} Flagged ({FLAGGED}): {say_alphas(flagged, noisy)}." if len(flagged) else text
 

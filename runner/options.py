@@ -108,6 +108,8 @@ def check(options: Options) -> None:
     within("--train-size", recipe.train_size, 0, train, "0 = all")
     within("--test-size", sweep.test_size, 0, test, "0 = all")
     within("--batch-size", recipe.batch_size, 1, train)
+    images = recipe.train_size or train
+    check_last_batch(options.architectures or DEFAULT_ARCHITECTURES, dataset, recipe, images)
     distinct("--alphas", sweep.alphas)
     for alpha in sweep.alphas:
         positive("--alphas", alpha, zero=True)
@@ -191,6 +193,25 @@ def check_shape(architectures: Iterable[str], dataset: str) -> None:
                 build_for(name, spec)
         except ValueError as error:
             raise UsageError(f"ARCH: {error} (--dataset {dataset})") from None
+
+
+def check_last_batch(
+    architectures: Iterable[str], dataset: str, recipe: Recipe, images: int
+) -> None:
+    """Check that every architecture can train on the last batch of an epoch, if it has one image:
+    BatchNorm has no spread of one value."""
+    if recipe.batch_size > 1 and images % recipe.batch_size != 1:
+        return
+    spec = data.DATASETS[dataset]
+    for name in architectures:
+        try:
+            with torch.device("meta"):  # no memory, and no time
+                build_for(name, spec).train()(torch.empty(1, *spec.shape[:3]))
+        except ValueError:
+            raise UsageError(
+                f"--batch-size: {recipe.batch_size} of {images} training images leave a last batch "
+                f"of one, on which {name}'s BatchNorm cannot train; change it or --train-size"
+            ) from None
 
 
 def check_machine(options: Options) -> None:

@@ -7,6 +7,7 @@ from analysis.needs import family_sweeps, is_complete
 from config import REGIMES, Run, Sweep
 from runner import claims
 from runner.costs import cost
+from runner.trained import without_weights
 from store import checkpoints, records
 from store.folders import Folders
 from store.plan import Plan
@@ -14,7 +15,7 @@ from store.records import Record
 
 
 def states_of(runs: Iterable[Run], plan: Plan, folders: Folders) -> dict[Run, str]:
-    """Return what is there of each run: "complete", "measure", "resume" or "new"."""
+    """Return what is there of each run: "complete", "measure", "lacking", "resume" or "new"."""
     shelf = Shelf(folders)
     return {run: look(run, plan.sweep, plan.all_regimes, shelf)[0] for run in runs}
 
@@ -52,6 +53,8 @@ def look(run: Run, sweep: Sweep, regimes: Iterable[str], shelf: Shelf) -> tuple[
         return "complete", record
     if checkpoints.final_path(folders.checkpoints, run).exists():
         return "measure", record
+    if record is not None:
+        return "lacking", record
     if checkpoints.resume_path(folders.checkpoints, run).exists():
         return "resume", record
     return "new", record
@@ -60,6 +63,7 @@ def look(run: Run, sweep: Sweep, regimes: Iterable[str], shelf: Shelf) -> tuple[
 MEANING = {
     "complete": "complete: reused",
     "measure": "trained: only measurements are missing",
+    "lacking": "measured in part, and the weights are not there: trained anew it would be another",
     "resume": "partly trained: goes on after the last epoch",
     "new": "new: train and measure",
 }
@@ -137,16 +141,22 @@ def find_ignored(plan: Plan, folders: Folders) -> list[str]:
     others, problems = records.load_all(folders.results / "runs", skip=names)
     _, ignored = plan.select(others)
     names |= {record["run_id"] for record in others}
-    for path in sorted(folders.checkpoints.glob("*.pt")):
-        run_id = path.name.removesuffix(".pt").removesuffix(".resume")
-        if run_id not in names:
-            ignored.append(f"{path}: of another recipe or program")
-    return problems + ignored
+    strange = [
+        path
+        for path in sorted(folders.checkpoints.glob("*.pt"))
+        if path.name.removesuffix(".pt").removesuffix(".resume") not in names
+    ]
+    if len(strange) > 3:  # a folder that is shared by several experiments
+        more = f"{folders.checkpoints}: {len(strange)} files of other recipes or programs"
+        return [*problems, *ignored, f"{more}, such as {strange[0].name}"]
+    return [*problems, *ignored, *(f"{path}: of another recipe or program" for path in strange)]
 
 
 def describe_status(plan: Plan, folders: Folders) -> str:
     """Return in words what is finished, in progress, failed and missing, and the time left."""
-    lines: dict[str, list[str]] = {"in progress": [], "failed": [], "stopped": [], "missing": []}
+    lines: dict[str, list[str]] = {
+        kind: [] for kind in ("in progress", "failed", "blocked", "stopped", "missing")
+    }
     finished: list[tuple[Run, Record]] = []
     left, at_work = [], 0
     shelf = Shelf(folders)
@@ -158,7 +168,10 @@ def describe_status(plan: Plan, folders: Folders) -> str:
         left.append(run)
         facts = claims.read(claims.path(folders.results, run))
         at_work += bool(facts and facts["alive"])
-        kind, text = explain(state, facts)
+        if state == "lacking" and not (facts and facts["alive"]):
+            kind, text = "blocked", f": {without_weights(run, folders)}"
+        else:
+            kind, text = explain(state, facts)
         lines[kind].append(f"  {kind:<12} {run.run_id}{text}")
     counts = [f"{len(finished)} finished", *(f"{len(v)} {k}" for k, v in lines.items() if v)]
     text = [f"{len(plan.runs)} runs: {', '.join(counts)}"]
@@ -177,7 +190,7 @@ def explain(state: str, facts: dict | None) -> tuple[str, str]:
     if facts and "epoch" in facts:
         details = f", epoch {facts['epoch']} of {facts['of']}"
     elif facts and "done" in facts:
-        details = f", {facts['done']} of {facts['of']} measurements"
+        details = f", {facts['done']} of {number_of(facts['of'], 'measurement')}"
     if facts and facts["alive"]:
         return "in progress", f": {facts['state']}{details}, heard of {facts['heard']:.0f} s ago"
     if facts and facts["state"] == "failed":
@@ -186,7 +199,7 @@ def explain(state: str, facts: dict | None) -> tuple[str, str]:
         return "stopped", f": {facts.get('reason', '')}"
     if state == "new" and not facts:
         return "missing", ""
-    known = {"measure": "trained", "resume": "partly trained", "new": "begun"}[state]
+    known = {"measure": "trained", "resume": "partly trained"}.get(state, "begun")
     return "stopped", f": {known}{details}"
 
 

@@ -8,19 +8,19 @@ nothing else is said.
 import functools
 import hashlib
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 import torchvision
 from torch import Tensor, nn
-from torchvision.transforms import functional as images
-from torchvision.transforms.functional import InterpolationMode
 
-from machine.checks import UsageError, known, positive, shown, within
+from machine.checks import UsageError, known, positive, within
 from sources.examples import Batches, Unfit, count
 from sources.own import Own, device_of, inner
+from sources.shelves import SHELVES, Transform
+from sources.state import load_into, read_state
 from store.own import Task
 
 BATCH = 100
@@ -28,44 +28,6 @@ BATCH = 100
 Find = Callable[[str], tuple[Tensor, Tensor, int]]
 """From a dataset's name to its test images, uint8 (N, H, W) or (N, C, H, W), their labels (N,), and
 the number of classes; UsageError where there is none."""
-NESTED = ("state_dict", "model_state_dict", "model", "net")
-"""Entries of a checkpoint under which others keep the state dict."""
-WRAPPERS = ("module.", "_orig_mod.")
-
-
-@dataclass(frozen=True)
-class Transform:
-    """From an image to what a model takes."""
-
-    resize: int | None
-    """Shorter side after resizing; None leaves it."""
-    size: int
-    """Side of the square in the middle."""
-    mean: tuple[float, ...]
-    """Of the pixels in [0, 1], by channel."""
-    std: tuple[float, ...]
-    interpolation: str = "bilinear"
-
-    def __str__(self) -> str:
-        mean, std = (" ".join(f"{v:g}" for v in part) for part in (self.mean, self.std))
-        cut = f"shorter side resized to {self.resize} ({self.interpolation}), the middle "
-        return f"{cut}{self.size}×{self.size}, mean {mean}, std {std}"
-
-    def pixels(self, image) -> Tensor:
-        """Return an image (PIL, or uint8 (C, H, W)) as uint8 (3, size, size)."""
-        if not isinstance(image, Tensor):
-            image = image.convert("RGB")
-        mode = InterpolationMode(self.interpolation)
-        image = images.resize(image, [self.resize], mode, antialias=True)
-        image = images.center_crop(image, [self.size])
-        found = image if isinstance(image, Tensor) else images.pil_to_tensor(image)
-        return found.expand(3, -1, -1)
-
-    def normalise(self, pixels: Tensor) -> Tensor:
-        """Return uint8 (B, 3, H, W) as float32, normalised."""
-        mean, std = (torch.tensor(v, device=pixels.device) for v in (self.mean, self.std))
-        x = pixels.to(torch.float32) / 255  # (B, 3, H, W)
-        return (x - mean[:, None, None]) / std[:, None, None]
 
 
 def read_library(
@@ -130,67 +92,6 @@ def read_library(
     )
 
 
-class Torchvision:
-    """torchvision's classifiers."""
-
-    def names(self) -> list[str]:
-        """Return what there is."""
-        return torchvision.models.list_models(module=torchvision.models)
-
-    def transform(self, name: str) -> Transform:
-        """Return the transform of the best weights that torchvision has for a model."""
-        preset = torchvision.models.get_model_weights(name).DEFAULT.transforms()
-        (size,), (resize,) = preset.crop_size, preset.resize_size
-        pixels = tuple(preset.mean), tuple(preset.std)
-        return Transform(resize, size, *pixels, preset.interpolation.value)
-
-    def build(self, name: str, classes: int, size: int, state: Mapping | None) -> nn.Module:
-        """Return a model: with the library's weights where there is no state to load."""
-        if state is None:
-            try:
-                return torchvision.models.get_model(name, weights="DEFAULT")
-            except OSError as error:
-                raise UsageError(f"--weights: the library's own cannot be had ({error})") from None
-        more: dict = {}
-        if size and name.startswith("vit_"):
-            more["image_size"] = size
-        if name in ("googlenet", "inception_v3"):  # heads that only training uses
-            more = {"init_weights": False}
-            more["aux_logits"] = any(key.lower().startswith("aux") for key in state)
-        return torchvision.models.get_model(name, weights=None, num_classes=classes, **more)
-
-
-class Timm:
-    """timm's classifiers."""
-
-    def names(self) -> list[str]:
-        """Return what there is."""
-        import timm
-
-        return timm.list_models()
-
-    def transform(self, name: str) -> Transform:
-        """Return the transform of a model's default weights."""
-        import timm
-
-        found = timm.data.resolve_data_config({}, model=timm.create_model(name))
-        size = found["input_size"][-1]
-        resize = round(size / found.get("crop_pct", 1.0))
-        pixels = tuple(found["mean"]), tuple(found["std"])
-        return Transform(resize, size, *pixels, found.get("interpolation", "bilinear"))
-
-    def build(self, name: str, classes: int, size: int, state: Mapping | None) -> nn.Module:
-        """Return a model: with the library's weights where there is no state to load."""
-        import timm
-
-        if state is None:
-            return timm.create_model(name, pretrained=True)
-        return timm.create_model(name, num_classes=classes)
-
-
-SHELVES = {"torchvision": Torchvision, "timm": Timm}
-
-
 def chosen(usual: Transform, size: int, mean: tuple, std: tuple) -> Transform:
     """Return the library's transform, with what the user says in place of it."""
     within("--size", size, 0, 4096, "0 = the library's")
@@ -251,65 +152,6 @@ def in_batches(items: list) -> Iterator[tuple[Tensor, Tensor]]:
     for start in range(0, len(items), BATCH):
         part = items[start : start + BATCH]
         yield torch.stack([make() for make, _ in part]), torch.tensor([y for _, y in part])
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Return the state dict of a file, whatever it is wrapped in; no code of it is run.
-
-    Raises:
-        UsageError: if it is none.
-    """
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UsageError(f"--weights: {shown(path)} is not there") from None
-    except Exception as error:  # torch raises many kinds
-        reason = "it would run code" if "weights_only" in str(error) else type(error).__name__
-        raise UsageError(
-            f"--weights: takes a state dict, from torch.save(model.state_dict(), PATH); "
-            f"{path.name} is none ({reason})"
-        ) from None
-    for name in NESTED:
-        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
-            found = found[name]
-    if not (isinstance(found, Mapping) and any(isinstance(v, Tensor) for v in found.values())):
-        raise UsageError(f"--weights: takes a state dict; {path.name} holds no tensors by name")
-    state = dict(found)
-    for prefix in WRAPPERS * 2:
-        if all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return state
-
-
-def load_into(net: nn.Module, state: dict, path: Path, where: str, classes: int, name: str) -> None:
-    """Load a state dict; what does not fit is said in a line.
-
-    Raises:
-        UsageError: if it is of another model, or of another number of classes than the data.
-    """
-    mine = net.state_dict()
-    lacking, more = sorted(mine.keys() - state.keys()), sorted(state.keys() - mine.keys())
-    if lacking or more:
-        first = (lacking or more)[0]
-        raise UsageError(
-            f"--weights: {path.name} is not of {name}: {len(lacking)} of its names are missing, "
-            f"{len(more)} are none of it (such as {first})"
-        )
-    other = [key for key in mine if mine[key].shape != state[key].shape]
-    heads = [
-        k for k in other if mine[k].shape[1:] == state[k].shape[1:] and classes in mine[k].shape
-    ]
-    if other and len(heads) == len(other):
-        held = state[heads[0]].shape[0]
-        raise UsageError(
-            f"--weights: {path.name} tells {held} classes apart, {where} has {classes}"
-        )
-    if other:
-        shapes = f"{tuple(state[other[0]].shape)}, not {tuple(mine[other[0]].shape)}"
-        raise UsageError(
-            f"--weights: {path.name} is not of {name} as it is: {other[0]} is {shapes}"
-        )
-    net.load_state_dict(state)
 
 
 def check_answer(

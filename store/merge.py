@@ -106,18 +106,31 @@ def contradictions(mine: Record, theirs: Record) -> list[str]:
     """
     for part in ("run_id", "identity", "weights"):
         if mine[part] != theirs[part]:
-            return [f"in {part}"]
+            values = (f"{record[part]:.12}" for record in (mine, theirs) if part != "identity")
+            return [compared(f"in {part}", *values)]
     found = []
     for block in theirs["measurements"]:
         ours = {key(row): row for row in rows(mine, block["settings"])}
         for row in block["rows"]:
             if ours.get(key(row), row) != row:
                 alpha, draw, sign = key(row)
-                found.append(f"at α = {alpha:g}, draw {draw}" + (", sign −1" if sign < 0 else ""))
+                where = f"at α = {alpha:g}, draw {draw}" + (", sign −1" if sign < 0 else "")
+                found.append(compared(where, say_row(ours[key(row)]), say_row(row)))
     for block in theirs.get("curvature", []):
         if curvature_block(mine, block["settings"]) not in (None, block):
             found.append(f"in curvature (noise seed {block['settings'].get('noise_seed')})")
     return found
+
+
+def compared(where: str, *values: str) -> str:
+    """Return where two records differ and, where they can be said, what ours and theirs hold."""
+    return f"{where} ({values[0]}; theirs {values[1]})" if values else where
+
+
+def say_row(row: list) -> str:
+    """Return what was measured at a point in words."""
+    _, _, _, correct, total, loss, *_ = row
+    return f"{correct} of {total} correct, loss {loss}"
 
 
 def plan_there(results_dir: Path) -> Plan | None:

@@ -275,7 +275,9 @@ def from_data(body: dict) -> Plan:
     plan = replace(plain(body), earlier=earlier)
     for part in plan.parts:
         if part.kind is Run and (unknown := {*part.regimes} - REGIMES.keys()):
-            raise ValueError(f"regime {min(unknown)!r} is not registered here")
+            raise ValueError(
+                f"regime {min(unknown)!r} is not registered here; import what registers it first"
+            )
         if not (part.architectures and part.regimes and part.seeds and part.sweep.alphas):
             raise ValueError("a part of it asks for nothing")
         if not all(0 < s < math.inf for found in part.sweep.families.values() for s in found):

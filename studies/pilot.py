@@ -28,6 +28,7 @@ import tyro
 
 from analysis.intervals import half_width
 from config import DEFAULT_REGIMES
+from machine import words
 from models import DEFAULT_ARCHITECTURES
 from store import records
 
@@ -145,8 +146,8 @@ def main(
         commands = [
             f"{named} --alphas {ALPHAS} --regimes {r} --alpha-train {a}" for r, a in of_noise
         ]
-    for words in commands:
-        if status := run(words, where, checkpoint_dir, data_dir):
+    for command in commands:
+        if status := run(command, where, checkpoint_dir, data_dir):
             return status
     found, problems = records.load_all(where / "runs")
     for problem in problems:
@@ -163,4 +164,4 @@ def main(
 
 if __name__ == "__main__":
     steady_output()
-    sys.exit(tyro.cli(main))
+    sys.exit(words.run(main))

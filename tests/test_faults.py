@@ -44,15 +44,26 @@ def nothing_left():
     launch.kill_all()
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory, mnist) -> Path:
-    """A folder in which an experiment ran undisturbed, started as a user does."""
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory, mnist) -> tuple[Path, float, float]:
+    """The folder of an experiment that ran undisturbed, started as a user does; the seconds until
+    its plan was printed, and until its end."""
     home = tmp_path_factory.mktemp("finished") / "home"
-    assert start(home, real=True).end() == 0
-    return home
+    began = time.monotonic()
+    it = start(home, real=True)
+    it.until("runs to do")
+    early = time.monotonic() - began
+    assert it.end() == 0
+    return home, early, time.monotonic() - began
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def finished(undisturbed) -> Path:
+    """A folder in which an experiment ran undisturbed, started as a user does."""
+    return undisturbed[0]
+
+
+@pytest.fixture(scope="session")
 def reference(finished) -> dict:
     """What every experiment must end with."""
     found = outcome(finished)
@@ -117,11 +128,13 @@ def stage(home: Path) -> str:
 # ---- Killed --------------------------------------------------------------------------------------
 
 
-def random_kills(seed: int, seconds: float):
-    """Yield random instants, until `seconds`, and whom to kill then, without end."""
+def random_kills(seed: int, seconds: float, earlier: bool = False):
+    """Yield random instants, until `seconds`, and whom to kill then, without end; `earlier` where
+    most of the time goes by in reporting."""
     choose = random.Random(seed)
     while True:
-        yield choose.uniform(0, seconds), choose.choice(["group", "parent", "worker"])
+        instant = choose.uniform(0, choose.uniform(0, seconds) if earlier else seconds)
+        yield instant, choose.choice(["group", "parent", "worker"])
 
 
 def kill_until_done(home: Path, kills, *words: str, **options) -> Counter:
@@ -149,22 +162,26 @@ def test_three_kills_leave_no_trace(home, reference):
     assert stages.total() == 3
 
 
+KILLS = 30
+"""At random instants. It was run with 100, too: raise it where how something is saved changes."""
 PRECISE = ["--antithetic", "--precision", "0.02", "--max-draws", "12"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("words", "number"), [([], 100), (PRECISE, 30)])
-def test_a_hundred_kills_leave_no_trace(words, number, tmp_path, capsys):
+@pytest.mark.parametrize(("words", "number"), [([], KILLS), (PRECISE, KILLS // 3)])
+def test_kills_at_any_instant_leave_no_trace(words, number, tmp_path, capsys):
     began = time.monotonic()
     finish(tmp_path / "whole", *words, before=SLOWLY)
     seconds, expected = time.monotonic() - began, outcome(tmp_path / "whole")
     stages = Counter()
     for n in itertools.count():
         home = tmp_path / str(n)
-        stages += kill_until_done(home, random_kills(n, seconds), *words, before=SLOWLY)
+        kills = random_kills(n, seconds, earlier=True)
+        stages += kill_until_done(home, kills, *words, before=SLOWLY)
         assert outcome(home) == expected
         shutil.rmtree(home)
-        if stages.total() >= number:
+        # few kills may all miss the shortest stage
+        if stages.total() >= (number if len(stages) == 3 else 3 * number):
             break
     with capsys.disabled():
         print(f"\n{stages.total()} kills, {n + 1} experiments of {seconds:.0f} s: {dict(stages)}")
@@ -172,16 +189,14 @@ def test_a_hundred_kills_leave_no_trace(words, number, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_kills_of_an_experiment_as_a_user_starts_it(home, reference):
-    began = time.monotonic()
-    finish(home, real=True)
-    seconds, stages = time.monotonic() - began, Counter()
+def test_kills_of_an_experiment_as_a_user_starts_it(home, undisturbed, reference):
+    _, _, seconds = undisturbed
     for n in itertools.count():
-        shutil.rmtree(home)
-        stages += kill_until_done(home, random_kills(n, seconds), real=True)
+        stages = kill_until_done(home, random_kills(n, seconds), real=True)
         assert outcome(home) == reference
-        if stages.total() >= 5:
+        if stages.total() >= 3:
             break
+        shutil.rmtree(home)
 
 
 @pytest.mark.parametrize(
@@ -248,16 +263,10 @@ def test_a_slurm_job_that_runs_out_of_time_is_queued_again(queue, home, tmp_path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_to_all_processes_at_any_instant(number, home, reference):
+def test_signals_to_all_processes_at_any_instant(number, home, undisturbed, reference):
     """Also while the workers start, twice, and as a user starts it."""
-    began = time.monotonic()
-    it = start(home, real=True)
-    it.until("runs to do")
-    early = time.monotonic() - began
-    assert it.end() == 0
-    seconds = time.monotonic() - began
-    shutil.rmtree(home)
-    later = itertools.islice(random_kills(number, seconds - early), 5)
+    _, early, seconds = undisturbed
+    later = itertools.islice(random_kills(number, seconds - early), 3)
     for n, wait in enumerate([0.0, *(instant for instant, _ in later)]):
         it = start(home, real=True)
         it.until("Plan:")
@@ -434,7 +443,7 @@ def test_two_at_once_that_know_nothing_of_each_other_end_the_same(home, referenc
 @pytest.mark.slow
 def test_eight_at_once_share_the_work(home, tmp_path):
     seeds = ("--seeds", "0", "1", "2", "3")
-    texts = at_once(home, 8, *seeds, real=True)
+    texts = at_once(home, 8, *seeds)
     assert sum(text.count(": epoch ") for text in texts) == 4 * RUNS * EPOCHS
     alone = tmp_path / "alone"
     finish(alone, *seeds)

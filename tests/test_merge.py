@@ -54,13 +54,26 @@ MINE = records.add_curvature(RECORD, CURVATURE)
     ],
 )
 def test_a_contradiction_is_named(theirs, where):
-    assert contradictions(MINE, theirs) == contradictions(theirs, MINE) == [where]
+    for a, b in ((MINE, theirs), (theirs, MINE)):
+        [said] = contradictions(a, b)
+        assert said == where or (said.startswith(f"{where} (") and "; theirs " in said)
+
+
+def test_a_contradiction_says_what_both_hold():
+    theirs = add(EMPTY, TEST, [row(0.1, 1, correct=7)])
+    [mine] = [r for r in ROWS if records.key(r) == (0.1, 1, 1)]
+    said = f"{mine[3]} of {mine[4]} correct, loss {mine[5]}"
+    assert contradictions(MINE, theirs)[0].startswith(f"at α = 0.1, draw 1 ({said}; theirs 7 of ")
+    assert contradictions(MINE, {**RECORD, "weights": "others"}) == [
+        "in weights (digest of we; theirs others)"
+    ]
 
 
 def test_a_record_that_contradicts_gives_what_agrees(path):
     theirs = add(EMPTY, TEST, [row(0.1, 0, correct=1), row(0.1, 1, correct=1), row(9.0, 0)])
     [line] = take(path, theirs)
-    assert line == f"{RUN.run_id}: two records of it differ at α = 0.1, draw 0, and in 1 more"
+    assert line.startswith(f"{RUN.run_id}: two records of it differ at α = 0.1, draw 0 (")
+    assert line.endswith("), and in 1 more") and "; theirs 1 of " in line
     assert records.load(path) == add(RECORD, TEST, [row(9.0, 0)])
     assert take(path, theirs, "mine") == []
     assert records.load(path) == add(RECORD, TEST, [row(9.0, 0)])

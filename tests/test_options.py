@@ -339,6 +339,17 @@ def test_links_to_folders_are_folders(here):
     assert attempt(line.split())[0] == 0
 
 
+@pytest.mark.parametrize(("batch", "size"), [(128, 129), (1, 50), (2, 1)])
+def test_a_last_batch_of_one_image_is_refused_where_batchnorm_cannot_train_on_it(batch, size):
+    words = f"--batch-size {batch} --train-size {size}".split()
+    said = f"--batch-size: {batch} of {size} training images leave a last batch of one, on which "
+    status, message, _ = attempt(["mlp", "resnet18", *words])
+    assert status == 2 and f"{said}resnet18's BatchNorm cannot train" in message
+    assert is_one_short_line(message)
+    assert attempt(["mlp", "cnn", "vit", *words])[0] == 0
+    assert attempt(["resnet18", "--batch-size", "128", "--train-size", "130"])[0] == 0
+
+
 # ---- Command lines that are anything ---------------------------------------------------------
 
 NAMES = [option for option in BAD if option != "ARCH"]

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from config import DEFAULT_REGIMES, REGIMES, Recipe, Sweep, make_runs
 from models import ARCHITECTURES, DEFAULT_ARCHITECTURES
 from runner import claims, costs
 from runner.costs import cost, shards
-from runner.overview import describe_status
+from runner.overview import describe_status, find_ignored, states_of
 from store import records
 from store.folders import Folders
 from store.plan import Plan, load_plan
@@ -167,6 +168,28 @@ def test_what_nobody_is_at_work_on_any_more_is_stopped(folders, facts):
     assert described(folders)[1] == f"  stopped      {run.run_id}: partly trained, epoch 2 of 4"
     (folders.checkpoints / f"{run.run_id}.pt").write_bytes(b"")
     assert described(folders)[1] == f"  stopped      {run.run_id}: trained, epoch 2 of 4"
+
+
+def test_a_run_whose_measured_weights_are_gone_is_blocked(folders):
+    plan = load_plan(folders.results)
+    more = replace(plan, sweep=replace(plan.sweep, draws=plan.sweep.draws + 1))
+    run = plan.runs[5]  # it has a record, and no checkpoint
+    assert states_of([run], more, folders) == {run: "lacking"}
+    head, *lines = describe_status(more, folders).splitlines()
+    assert head == "8 runs: 0 finished, 6 blocked, 2 missing"
+    path = folders.checkpoints / f"{run.run_id}.pt"
+    assert any(line.startswith(f"  blocked      {run.run_id}: ") and str(path) in line
+               for line in lines)  # fmt: skip
+    path.write_bytes(b"")
+    assert states_of([run], more, folders) == {run: "measure"}
+
+
+def test_checkpoints_of_others_are_one_line(folders):
+    plan = load_plan(folders.results)
+    for n in range(12):
+        (folders.checkpoints / f"mlp-clean-seed{n}-0123456789.pt").write_bytes(b"")
+    [line] = [li for li in find_ignored(plan, folders) if str(folders.checkpoints) in li]
+    assert "12 files of other recipes" in line and "mlp-clean-seed0-0123456789.pt" in line
 
 
 def test_what_failed_or_stopped_is_told_with_the_reason(folders):

@@ -18,10 +18,11 @@ import evaluate
 import noises
 import report
 from conftest import ROOT
+from machine.checks import UsageError
 from probes import own, own_options
 from reporting import results, terminal
-from sources import library
 from sources.own import source_digest
+from sources.state import read_state
 from store import records
 
 TWO = """
@@ -506,11 +507,11 @@ class Bomb:
 def test_weights_run_no_code(tmp_path):
     path = tmp_path / "bomb.pt"
     path.write_bytes(pickle.dumps({"a": Bomb()}))
-    with pytest.raises(library.UsageError, match="takes a state dict"):
-        library.read_state(path)
+    with pytest.raises(UsageError, match="takes a state dict"):
+        read_state(path)
     torch.save({"a": Bomb()}, path)
-    with pytest.raises(library.UsageError, match="it would run code"):
-        library.read_state(path)
+    with pytest.raises(UsageError, match="it would run code"):
+        read_state(path)
 
 
 def test_options_of_own_models_need_one(go):

@@ -46,6 +46,7 @@ SlurmdSpoolDir={home}/spool
 SlurmctldLogFile={home}/slurmctld.log
 SlurmdLogFile={home}/slurmd.log
 BatchStartTimeout=120
+SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0
 MessageTimeout=60
 MinJobAge=86400
 PreemptType=preempt/partition_prio

@@ -3,10 +3,12 @@
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import tyro
 
+from conftest import ROOT
 from machine import words
 
 
@@ -119,15 +121,41 @@ def test_help_is_no_error(read, capsys):
     assert not end.value.code and "--counts" in capsys.readouterr().out
 
 
-SCRIPTS = ("run_experiments", "report", "evaluate", "train", "data", "sanity_check")
+SCRIPTS = [
+    str(path.relative_to(ROOT))
+    for folder in (".", "benchmarks", "studies")
+    for path in sorted((ROOT / folder).glob("*.py"))
+    if "words.run(" in path.read_text() or path.stem in ("run_experiments", "sanity_check")
+]
+
+
+def test_every_script_that_reads_options_is_among_them():
+    assert len(SCRIPTS) >= 13
+    for folder in (".", "benchmarks", "studies"):
+        for path in (ROOT / folder).glob("*.py"):
+            assert "tyro.cli(" not in path.read_text() and "argparse" not in path.read_text()
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_every_script_says_it_so(script, command, tmp_path):
-    done = command(f"{script}.py", "--helpp", "x", folders=False)
+    module = ["-m", script.removesuffix(".py").replace("/", ".")]
+    first = ["epochs"] if script == "studies/pilot.py" else []
+    start = module if script.startswith("studies") else [script]
+    done = command(*start, *first, "--helpp", "x", folders=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"{script}.py: --helpp: is none of the options; ")
+    assert done.stderr.startswith(f"{Path(script).name}: --helpp: is none of the options; ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("line", "got"), [("", "none"), ("cc", "'cc'"), ("--rate 1", "'--rate'")])
+def test_a_choice_that_comes_first_is_said(line, got, monkeypatch, capsys):
+    def main(part: tyro.conf.Positional[Literal["aa", "bb"]], rate: float = 1.0) -> None:
+        """Choose."""
+
+    monkeypatch.setattr(sys, "argv", ["script.py", *line.split()])
+    with pytest.raises(SystemExit, match="2"):
+        words.run(main)
+    assert capsys.readouterr().err == f"script.py: PART: takes aa or bb, got {got}\n"
 
 
 @pytest.mark.parametrize("script", ["data", "train", "sanity_check", "evaluate"])
