@@ -146,7 +146,7 @@ def prepare_folders(folders: Folders, plan: Plan) -> None:
     for folder in (folders.checkpoints, folders.results, folders.results / "runs"):
         folder.mkdir(parents=True, exist_ok=True)
         clear_leftovers(folder)
-    for name in ("status", "runs.parts", "plan.parts"):
+    for name in ("status", "runs.parts", "runs.images", "runs.images.parts", "plan.parts"):
         clear_leftovers(folders.results / name)
     ask(folders.results, plan)
 
