@@ -27,7 +27,7 @@ from analysis.needs import check_families
 from config import Run
 from machine import offers
 from machine.checks import UsageError, choose_device, fail
-from runner import claims, listeners, options, verify
+from runner import claims, listeners, options, pictures, verify
 from runner.costs import cost, shards
 from runner.events import Kind
 from runner.execute import work
@@ -119,6 +119,7 @@ def run() -> int:
             count = number_of(len(behind), "run")
             print(f"{count} to measure on, as far as the other regime of the seed", flush=True)
         failed |= go(behind, workers=min(workers, len(behind)), track=track)
+    pictures.keep(plan, folders)
     written = tables.finish()
     minutes = (time.monotonic() - started) / 60
     print(f"\n{minutes:.1f} min; results are in {folders.results}/ (open report.html)")
