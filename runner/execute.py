@@ -122,7 +122,8 @@ def execute(
         if stopping or not left or now - saved > SAVE_EVERY:
             measuring = {**provenance, "seconds": round(before + now - started, 2), **parts}
             facts = {**record["provenance"], "measuring": measuring}
-            answers.save(record_path.parent, answered)
+            keep = answers.save if stopping or not left else answers.leave
+            keep(record_path.parent, answered)
             records.save(record_path, {**grown, "provenance": facts})
             saved = now
             tell(Kind.SAVED, done=done, of=done + left)

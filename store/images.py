@@ -75,9 +75,22 @@ def parts_folder(runs: Path) -> Path:
     return runs.with_name(f"{runs.name}.images.parts")
 
 
+def leave(runs: Path, answers: Answers) -> None:
+    """Keep bits while a run is being measured, at little cost, and take them from `answers`; `save`
+    brings them into the file. To be done before its record is written, not after: a row that is in
+    the record is never measured again.
+
+    Raises:
+        OSError: if they cannot be written.
+    """
+    if answers.bits:
+        path = path_of(runs, answers.run_id, answers.weights)
+        shared.leave(path, parts_folder(runs), "add", dumps(answers))
+        answers.bits.clear()
+
+
 def save(runs: Path, answers: Answers) -> None:
-    """Add a run's bits to its file. To be done before its record is written, not after: a row that
-    is in the record is never measured again.
+    """Add a run's bits to its file, and those that it left; before its record is written.
 
     Raises:
         Foreign: if something stands there that is no file.

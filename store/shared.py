@@ -147,6 +147,16 @@ def add(path: Path, folder: Path, kind: str, data: bytes, fold: Fold, absorb: bo
         raise
 
 
+def leave(path: Path, folder: Path, kind: str, data: bytes) -> None:
+    """Leave something to whoever adds to a shared file next: cheap, and read as part of it at once.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    part = announce(path, folder, kind, data)
+    (folder / f"{part}{ENDED}").touch()
+
+
 def tidy(path: Path, folder: Path, fold: Fold) -> None:
     """Take the parts away, if they are in the file and nobody is at work."""
     if of_file(path, folder):

@@ -58,6 +58,18 @@ def test_what_is_written_is_read(tmp_path):
     assert images.dumps(found) == data == images.dumps(answers(3, 2, 1))
 
 
+def test_what_is_left_is_read_and_goes_into_the_file(tmp_path):
+    runs = tmp_path / "runs"
+    for draw in (1, 2):
+        left = answers(draw)
+        images.leave(runs, left)
+        assert not left.bits and not images.path_of(runs, RUN_ID, "weights").exists()
+    assert images.find(runs, RUN_ID, "weights") == answers(1, 2)
+    images.save(runs, answers(3))
+    assert images.find(runs, RUN_ID, "weights") == answers(1, 2, 3)
+    assert not images.parts_folder(runs).exists()
+
+
 def test_bits_that_are_not_those_of_the_row_count_as_absent():
     found = answers(1, 2)
     assert images.agreeing(record(1, loss=1.25), TEST, found) == {}  # another measurement
@@ -111,7 +123,8 @@ def test_a_torn_or_odd_file_is_refused(tmp_path):
 
 def write_many(runs, start) -> None:
     for draw in range(start, 40, 4):
-        images.save(runs, answers(draw))
+        (images.leave if draw % 3 else images.save)(runs, answers(draw))
+    images.save(runs, answers(start))
 
 
 def test_concurrent_writers_lose_nothing(tmp_path):
