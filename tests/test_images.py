@@ -1,195 +1,291 @@
-"""store/images.py: bits that are the record's rows', or count as absent."""
+"""Single images, from the answers to the report: analysis/images.py, reporting/images.py and
+answered.py, store/pictures.py."""
 
-import multiprocessing
-import os
-import signal
+import json
+import shutil
 
 import numpy as np
 import pytest
 
-import config
-from config import Run, Sweep
-from fakes import make_results
-from runner import execute
-from store import images, records
-from store.files import Damaged, Foreign
-from store.images import Answers
-from store.merge import merge_results
-from store.plan import Plan
-from train import initial_model
+import report
+from analysis import images
+from config import Sweep
+from fakes import make_plan, make_results
+from reporting import answered
+from reporting.images import compare, draw_first, section
+from reporting.results import read
+from store import images as bits
+from store import pictures, records
 
-TEST = {"test_size": 0, "noise_seed": 0}
-RUN_ID = Run("mlp", "clean", 0).run_id
-TOTAL = 13  # not a multiple of 8
+IMAGES = 10_000
+ALPHAS = (0, 0.5, 1)
 
 
-def bits_of(draw: int) -> np.ndarray:
-    return np.random.default_rng(draw).random(TOTAL) < 0.6
+def test_variance_of_images_is_estimated_without_bias():
+    rng, found = np.random.default_rng(0), []
+    for _ in range(300):
+        of_image = 0.5 * rng.normal(size=200)
+        found.append(
+            images.image_variance(of_image + rng.normal(size=(4, 1)) + rng.normal(size=(4, 200)))
+        )
+    assert np.mean(found) == pytest.approx(0.25, abs=4 * np.std(found) / np.sqrt(len(found)))
+    assert np.isnan(images.image_variance(np.zeros((1, 5))))
+    assert images.image_variance(np.repeat([[0.0, 1.0]], 3, axis=0)) == pytest.approx(0.5)
 
 
-def row(draw: int, loss=1.5) -> list:
-    return [0.1, draw, 1, int(bits_of(draw).sum()), TOTAL, loss]
+def test_components_are_those_of_the_model():
+    rng = np.random.default_rng(1)
+    shape = (400, 1, 50)
+    of_image, of_seed = 0.3 * rng.normal(size=(1, 1, 50)), 0.2 * rng.normal(size=(400, 1, 1))
+    of_draw = 0.4 * rng.normal(size=(400, 3, 1))
+    found = images.components([*(of_image + of_seed + of_draw + np.zeros(shape))])
+    assert (found["seeds"], found["draws"], found["images"]) == (400, 3, 50)
+    assert found["seed"] == pytest.approx(0.04, rel=0.25)
+    assert found["draw"] == pytest.approx(0.16, rel=0.2)
+    assert found["image"] == pytest.approx(of_image.var(ddof=1), rel=1e-6)
+    alone = images.components([np.zeros((1, 5))])
+    assert np.isnan([alone["seed"], alone["draw"], alone["image"]]).all()
 
 
-def answers(*draws: int, settings=TEST) -> Answers:
-    found = Answers(RUN_ID, "weights")
-    for draw in draws:
-        found.add(settings, row(draw), bits_of(draw))
-    return found
+def test_intervals_for_new_images_are_never_shorter():
+    half = np.array([0.0, 0.1, np.nan])
+    assert images.with_images(half, 0.0, 100)[:2] == pytest.approx(half[:2])
+    assert images.with_images(0.0, 0.25, 100) == pytest.approx(1.959964 * 0.05)
+    assert (images.with_images(half, 0.25, 100)[:2] > half[:2]).all()
 
 
-def record(*draws: int, **changes) -> records.Record:
-    empty = records.new(Run("mlp", "clean", 0), "weights", [0.5], {})
-    return records.add(empty, TEST, [[*row(d)[:5], changes.get("loss", 1.5)] for d in draws])
+@pytest.mark.slow
+def test_intervals_for_new_images_cover():
+    """The table of STATISTICS.md, some of it, anew."""
+    from benchmarks.images import KINDS, half_widths, make
+
+    for kind in ("images rule", "seeds rule"):
+        rng, held, these = np.random.default_rng(2), [], []
+        for _ in range(60):
+            d = make(rng, KINDS[kind], 6)
+            half = half_widths(rng, d, bootstraps=0)
+            held.append(abs(d.mean() - KINDS[kind][1]) <= half["squares"])
+            these.append(abs(d.mean() - KINDS[kind][1]) <= half["these"])
+        assert np.mean(held) >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / 60)
+        if kind == "images rule":
+            assert np.mean(these) < 0.8
 
 
-def test_what_is_written_is_read(tmp_path):
-    runs = tmp_path / "runs"
-    images.save(runs, answers(3, 1))
-    images.save(runs, answers(2))
-    found = images.find(runs, RUN_ID, "weights")
-    assert found == answers(1, 2, 3)
-    agreed = images.agreeing(record(1, 2), TEST, found)
-    assert [*agreed] == [(0.1, 1, 1), (0.1, 2, 1)]
-    for (_, draw, _), bits in agreed.items():
-        assert (images.unpack(bits, TOTAL) == bits_of(draw)).all()
-    assert not images.parts_folder(runs).exists()
-    data = images.path_of(runs, RUN_ID, "weights").read_bytes()
-    assert images.dumps(found) == data == images.dumps(answers(3, 2, 1))
+def told(by_run: dict) -> tuple[dict, dict]:
+    """Return points and answers of runs, from strings of 1 and 0 by (α, draw)."""
+    points = {
+        who: {a: [k for b, k in answers if b == a] for a, _ in answers}
+        for who, answers in by_run.items()
+    }
+
+    def of(answers):
+        return lambda alpha, draw: np.array([c == "1" for c in answers[alpha, draw]])
+
+    return points, {who: of(answers) for who, answers in by_run.items()}
 
 
-def test_what_is_left_is_read_and_goes_into_the_file(tmp_path):
-    runs = tmp_path / "runs"
-    for draw in (1, 2):
-        left = answers(draw)
-        images.leave(runs, left)
-        assert not left.bits and not images.path_of(runs, RUN_ID, "weights").exists()
-    assert images.find(runs, RUN_ID, "weights") == answers(1, 2)
-    images.save(runs, answers(3))
-    assert images.find(runs, RUN_ID, "weights") == answers(1, 2, 3)
-    assert not images.parts_folder(runs).exists()
+def test_the_first_images_to_break_are_as_defined():
+    clean = {
+        (0.0, 0): "111101",
+        (0.5, 0): "101110",
+        (0.5, 1): "101110",
+        (1.0, 0): "100110",
+        (1.0, 1): "100101",
+        (3.0, 0): "000000",
+    }
+    noisy = {(0.0, 0): "111011", (0.5, 0): "111111", (1.0, 0): "010101"}
+    points, right = told({("mlp", "clean", 0): clean, ("mlp", "noisy", 0): noisy})
+    # images 3 and 4 are wrong without noise in one model, and α = 3 is not of all
+    assert images.first_to_break(points, right, "mlp") == [
+        {"image": 2, "alpha": 0.75, "below": 1.0, "share": 0.0}
+    ]
+    # image 1 is at a half, which is not below it; image 0 too; at the next it would be image 5 ...
+    noisy[1.0, 0] = "000101"
+    points, right = told({("mlp", "clean", 0): clean, ("mlp", "noisy", 0): noisy})
+    found = images.first_to_break(points, right, "mlp")
+    assert [row["image"] for row in found] == [1, 2]  # image 1 was at a half at 0.5 already
+    assert found[0]["alpha"] == 0.5
+    assert [row["image"] for row in images.first_to_break(points, right, "mlp", most=1)] == [1]
+    assert images.first_to_break(points, right, "cnn") == []
 
 
-def test_bits_that_are_not_those_of_the_row_count_as_absent():
-    found = answers(1, 2)
-    assert images.agreeing(record(1, loss=1.25), TEST, found) == {}  # another measurement
-    key = images.compact(TEST), images.compact(row(2))
-    wrong = Answers(RUN_ID, "weights", {key: np.packbits(~bits_of(2)).tobytes()})
-    assert images.agreeing(record(1, 2), TEST, wrong) == {}
-    assert images.agreeing(record(1), {**TEST, "noise": "pcm"}, found) == {}
+def test_effects_pair_draws_and_seeds():
+    one = {(0.0, 0): "1100", (1.0, 0): "1000", (1.0, 1): "0000"}
+    two = {(0.0, 0): "1110", (1.0, 0): "1100", (1.0, 2): "1111"}
+    points, right = told(
+        {("mlp", regime, s): a for s in (0, 1) for regime, a in (("clean", one), ("noisy", two))}
+        | {("mlp", "noisy", 2): two}
+    )
+    found = images.effects(points, right, "clean")
+    assert [(row["regime"], row["alpha"], row["seeds"], row["draws"]) for row in found] == [
+        ("noisy", 0.0, 2, 1),
+        ("noisy", 1.0, 2, 1),
+    ]
+    assert found[0]["seed"] == 0 and found[0]["image"] == pytest.approx(0.25)
 
 
-def test_bits_of_other_weights_stand_apart(tmp_path):
-    runs = tmp_path / "runs"
-    other = Answers(RUN_ID, "others", answers(5).bits)
-    images.save(runs, answers(1))
-    images.save(runs, other)
-    assert images.find(runs, RUN_ID, "weights") == answers(1)
-    assert images.find(runs, RUN_ID, "others") == other
-    assert images.find(runs, RUN_ID, "none") is None
-    assert images.find(runs, "mlp-x", "weights") is None
-
-
-@pytest.mark.parametrize("place", [0, 5, 60, -2, -1])
-def test_a_changed_byte_makes_it_absent_and_the_next_save_replaces_it(tmp_path, place):
-    runs = tmp_path / "runs"
-    images.save(runs, answers(1, 2))
-    path = images.path_of(runs, RUN_ID, "weights")
-    data = bytearray(path.read_bytes())
-    data[place] ^= 1
-    path.write_bytes(data)
-    with pytest.raises((Damaged, Foreign)):
-        images.parse(path, bytes(data))
-    assert images.find(runs, RUN_ID, "weights") is None
-    images.save(runs, answers(2))
-    assert images.find(runs, RUN_ID, "weights") == answers(2)
-
-
-def test_a_torn_or_odd_file_is_refused(tmp_path):
-    data = images.dumps(answers(1, 2))
-    for end in range(len(data)):
-        with pytest.raises((Damaged, Foreign)):
-            images.parse(tmp_path, data[:end])
-    head = {"format": 1, "run_id": "a", "weights": "b"}
-    for blocks in ([{}], [{"settings": {}, "rows": [[0, 0, 1, 1, -8, 0]]}], 3, [[0]], "no"):
-        body = {**head, "blocks": blocks}
-        text = images.compact({**body, "digest": images.seal(body, b"")})
-        with pytest.raises(Damaged):
-            images.parse(tmp_path, text.encode() + b"\n")
-    text = images.compact({**head, "blocks": [], "format": 2, "digest": ""})
-    with pytest.raises(Foreign):
-        images.parse(tmp_path, text.encode() + b"\n")
-
-
-def write_many(runs, start) -> None:
-    for draw in range(start, 40, 4):
-        (images.leave if draw % 3 else images.save)(runs, answers(draw))
-    images.save(runs, answers(start))
-
-
-def test_concurrent_writers_lose_nothing(tmp_path):
-    runs, context = tmp_path / "runs", multiprocessing.get_context("fork")
-    writers = [context.Process(target=write_many, args=(runs, n)) for n in range(4)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert images.find(runs, RUN_ID, "weights") == answers(*range(40))
-
-
-def test_a_writer_that_was_killed_leaves_whole_bits(tmp_path):
-    runs, context = tmp_path / "runs", multiprocessing.get_context("fork")
-    for pause in (0.0, 0.002, 0.005, 0.01, 0.02):
-        writer = context.Process(target=write_many, args=(runs, 0))
-        writer.start()
-        writer.join(pause)
-        os.kill(writer.pid, signal.SIGKILL)
-        writer.join()
-        found = images.find(runs, RUN_ID, "weights")
-        assert found is None or found.bits.items() <= answers(*range(40)).bits.items()
-    write_many(runs, 0)
-    assert images.find(runs, RUN_ID, "weights") == answers(*range(0, 40, 4))
+def with_bits(folder, plan, seed=0):
+    """Make results whose runs have bits; images of small numbers are the easy ones."""
+    make_results(folder, plan)
+    found, _ = records.load_all(folder / "runs")
+    for record in found:
+        answers = bits.Answers(record["run_id"], record["weights"])
+        for row in records.rows(record, plan.sweep.settings):
+            hard = np.arange(IMAGES) + np.random.default_rng(seed).normal(size=IMAGES)
+            right = np.zeros(IMAGES, bool)
+            right[np.argsort(hard)[: row[3]]] = True
+            answers.add(plan.sweep.settings, row, right)
+        bits.save(folder / "runs", answers)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def swept(mnist, data_dir):
-    """A model, untrained, and what a sweep on it gives, with the bits."""
-
-    run = Run("mlp", "clean", 0, config.Recipe(train_size=64))
-    dataset = execute.load_dataset(run, Sweep(alphas=(0, 0.5), test_size=1001), data_dir)
-    model = initial_model(run).eval()
-    record = records.new(run, "weights", [], {})
-    found = Answers(run.run_id, "weights")
-    sweep = Sweep(alphas=(0, 0.5), draws=2, test_size=1001, noise=("pcm:60",), antithetic=True)
-    for grown, _ in execute.extend(record, model, dataset, sweep, run, keep=found.add):
-        record = grown
-    return model, dataset, sweep, record, found
+def plan():
+    return make_plan(("mlp",), seeds=(0, 1, 2), alphas=ALPHAS, draws=2)
 
 
-def test_a_sweep_gives_the_bits_of_every_measurement_on_test_images(swept):
-    model, dataset, sweep, record, found = swept
-    blocks = [b for b in record["measurements"] if "test_size" in b["settings"]]
-    assert len(blocks) == 2 and len(record["measurements"]) == 3
-    assert len(found.bits) == sum(len(b["rows"]) for b in blocks)
-    for block in blocks:
-        assert len(images.agreeing(record, block["settings"], found)) == len(block["rows"])
-    bits = images.agreeing(record, sweep.settings, found)[0.0, 0, 1]
-    x = dataset.test_images[:, None].expand(-1, 3, -1, -1).float() / 255
-    right = (model(x).argmax(1) == dataset.test_labels).numpy()
-    assert (images.unpack(bits, 1001) == right).mean() > 0.99  # ties at other rounding
+@pytest.fixture
+def folder(tmp_path, plan):
+    return with_bits(tmp_path / "results", plan)
 
 
-def test_bits_are_merged_where_they_are(tmp_path):
-    plan = Plan(("mlp",), ("clean",), (0, 1), config.Recipe(), Sweep(alphas=(0, 0.1), draws=1))
-    theirs, mine = (make_results(tmp_path / n, plan) for n in ("theirs", "mine"))
-    with_bits = plan.runs[0]
-    weights = f"weights of {with_bits.run_id}"
-    found = Answers(with_bits.run_id, weights, answers(1).bits)
-    images.save(theirs / "runs", found)
-    for _ in range(2):
-        assert not merge_results(mine, [theirs]).conflicts
-        assert images.find(mine / "runs", with_bits.run_id, weights) == found
-        assert len([*images.images_folder(mine / "runs").iterdir()]) == 1
-    images.path_of(theirs / "runs", with_bits.run_id, weights).write_bytes(b"{}\n")
-    assert not merge_results(mine, [theirs]).conflicts
-    assert images.find(mine / "runs", with_bits.run_id, weights) == found
+def picture_all(folder, plan, pixels) -> None:
+    summary = read(folder).answered
+    pictures.add(summary, {n: (pixels, n % 10) for n in pictures.lacking(summary)})
+    pictures.save(folder, summary)
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (1, 28, 28), (3, 32, 32), (3, 224, 200)])
+def test_the_report_is_the_same_without_the_bits(folder, plan, shape):
+    picture_all(folder, plan, np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8))
+    report.rebuild(folder)
+    names = ("report.md", "report.html", "images.csv", "images.png", "images.json")
+    before = {name: (folder / name).read_bytes() for name in names}
+    shutil.rmtree(bits.images_folder(folder / "runs"))
+    report.rebuild(folder)
+    assert {name: (folder / name).read_bytes() for name in names} == before
+    assert len(before["images.json"]) < 200_000
+    text = before["report.md"].decode()
+    assert "## These images and new ones" in text and "on these 10,000 test images ±" in text
+    summary = json.loads(before["images.json"])
+    assert len(summary["first"]["mlp"]) == 10 and len(summary["pictures"]) == 10
+    picture = next(iter(summary["pictures"].values()))
+    drawn = pictures.pixels_of(picture)
+    assert drawn.ndim == (3 if shape[0] == 3 else 2) and max(drawn.shape[:2]) <= 32
+
+
+def test_a_summary_of_other_weights_or_images_does_not_count(folder, plan):
+    report.rebuild(folder)
+    shutil.rmtree(bits.images_folder(folder / "runs"))
+    assert section(read(folder)).title
+    path = folder / "images.json"
+    good = json.loads(path.read_text())
+    run_id = next(iter(good["weights"]))
+    for bad in (
+        {**good, "weights": {**good["weights"], run_id: "others"}},
+        {**good, "of": {**good["of"], "dataset": "kmnist"}},
+        {**good, "format": 2},
+        [],
+    ):
+        path.write_text(json.dumps(bad))
+        found = section(read(folder))
+        assert not (found.title or found.tables or found.charts or found.csv)
+        report.rebuild(folder)
+    path.write_text(json.dumps(good)[:100])
+    assert not section(read(folder)).title
+
+
+def test_effects_and_intervals_are_those_of_the_rest_of_the_report(folder):
+    results = read(folder)
+    both = compare(results.effects, results.answered["components"])
+    effects = results.effects
+    assert [*both.alpha] == [*effects.alpha] and [*both.effect] == [*effects.effect]
+    assert (both.half_new >= both.half).all()
+    assert both[["of_seeds", "of_draws", "of_images"]].sum(axis=1).to_numpy() == pytest.approx(1)
+
+
+def test_bits_of_some_runs_are_enough_and_bad_ones_count_as_absent(folder, plan):
+    kept = [*bits.images_folder(folder / "runs").iterdir()]
+    for path in kept:
+        if "seed2" in path.name:
+            path.write_bytes(path.read_bytes()[:-1])
+    report.rebuild(folder)
+    components = read(folder).answered["components"]
+    assert {row["seeds"] for row in components} == {2}
+    assert len(read(folder).answered["weights"]) == 4
+
+
+def test_merging_brings_bits_and_pictures(folder, tmp_path, plan):
+    picture_all(folder, plan, np.zeros((28, 28), np.uint8))
+    report.rebuild(folder)
+    for keep_bits in (True, False):
+        mine = tmp_path / f"mine-{keep_bits}"
+        if not keep_bits:
+            shutil.rmtree(bits.images_folder(folder / "runs"))
+        assert not report.merge_results(mine, [folder]).conflicts
+        report.rebuild(mine)
+        assert bits.images_folder(mine / "runs").exists() == keep_bits
+        for name in ("images.json", "report.md"):
+            assert (mine / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_without_bits_there_is_nothing(tmp_path, plan):
+    make_results(tmp_path, plan)
+    report.rebuild(tmp_path)
+    assert not [*tmp_path.glob("images.*")]
+    assert "new ones" not in (tmp_path / "report.md").read_text()
+
+
+def test_images_without_pictures_are_frames(folder):
+    [chart] = section(read(folder)).charts.values()
+    (axes,) = chart.panels().axes
+    assert chart.draw is draw_first and len(axes.lines) == 10 and not axes.images
+    assert {text.get_text().partition(" ")[0] for text in axes.texts} == {"–", "no."}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {},
+        {"shape": [2, 2], "pixels": "AAAA"},
+        {"shape": [9999, 9999], "pixels": ""},
+        {"shape": "ab", "pixels": ""},
+        {"shape": [0, 4], "pixels": ""},
+        {"shape": [2, 2], "pixels": pictures.packed(np.zeros((3, 3), np.uint8), 1)["pixels"]},
+    ],
+)
+def test_a_picture_that_is_none_is_refused(bad):
+    with pytest.raises(ValueError):
+        pictures.pixels_of(bad)
+
+
+def test_many_large_pictures_stay_small():
+    summary = pictures.new({})
+    noise = np.random.default_rng(0).integers(0, 256, (3, 300, 200)).astype(np.uint8)
+    summary["first"] = {f"a{n}": [{"image": n * 10 + k} for k in range(10)] for n in range(12)}
+    pictures.add(summary, {n: (noise, 0) for n in pictures.lacking(summary)})
+    assert len(pictures.dumps(summary)) < 200_000 and not pictures.lacking(summary)
+
+
+def test_the_run_keeps_pixels_and_labels(folder, plan, mnist, data_dir):
+    from runner.pictures import keep
+    from store.folders import Folders
+
+    keep(plan, Folders(data_dir, folder, folder))
+    summary = read(folder).answered
+    assert not pictures.lacking(summary)
+    for number, picture in summary["pictures"].items():
+        assert picture["label"] == mnist.test_labels[int(number)]
+        assert (pictures.pixels_of(picture) == mnist.test_images[int(number)].numpy()).all()
+    shutil.rmtree(bits.images_folder(folder / "runs"))
+    (folder / "images.json").unlink()
+    keep(plan, Folders(data_dir, folder, folder))
+    assert not (folder / "images.json").exists()
+
+
+def test_own_models_have_none(tmp_path):
+    from store.own import Task
+    from store.plan import Plan
+
+    plan = Plan(("mine",), ("clean",), (0,), Task(data="x"), Sweep())
+    assert not answered.summarise(tmp_path, plan, [], "clean")["weights"]
