@@ -119,7 +119,8 @@ def run() -> int:
             count = number_of(len(behind), "run")
             print(f"{count} to measure on, as far as the other regime of the seed", flush=True)
         failed |= go(behind, workers=min(workers, len(behind)), track=track)
-    pictures.keep(plan, folders)
+    if not asked.shard:
+        pictures.keep(plan, folders)
     written = tables.finish()
     minutes = (time.monotonic() - started) / 60
     print(f"\n{minutes:.1f} min; results are in {folders.results}/ (open report.html)")
