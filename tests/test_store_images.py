@@ -1,4 +1,4 @@
-"""store/images.py: bits that are the record's rows', or count as absent."""
+"""store/images.py: bits that are the record's rows', or count as absent; as a run keeps them."""
 
 import multiprocessing
 import os
@@ -6,6 +6,7 @@ import signal
 
 import numpy as np
 import pytest
+import torch
 
 import config
 from config import Run, Sweep
@@ -13,6 +14,7 @@ from fakes import make_results
 from runner import execute
 from store import images, records
 from store.files import Damaged, Foreign
+from store.folders import Folders
 from store.images import Answers
 from store.merge import merge_results
 from store.plan import Plan
@@ -193,3 +195,36 @@ def test_bits_are_merged_where_they_are(tmp_path):
     images.path_of(theirs / "runs", with_bits.run_id, weights).write_bytes(b"{}\n")
     assert not merge_results(mine, [theirs]).conflicts
     assert images.find(mine / "runs", with_bits.run_id, weights) == found
+
+
+class Killed(BaseException):
+    """As if the process ended here."""
+
+
+@pytest.mark.parametrize("instant", [1, 2, 4])
+def test_a_sweep_that_dies_between_bits_and_record_ends_with_all_bits(
+    instant, mnist, data_dir, tmp_path, monkeypatch
+):
+    run = Run("mlp", "clean", 0, config.Recipe(epochs=1, train_size=64))
+    sweep, folders = (
+        Sweep(alphas=(0, 0.5), draws=3, test_size=101),
+        Folders(data_dir, tmp_path, tmp_path),
+    )
+    monkeypatch.setattr(execute, "SAVE_EVERY", 0.0)
+    true, calls = records.save, []
+
+    def save(path, record):
+        calls.append(path)
+        if len(calls) == instant:
+            raise Killed
+        return true(path, record)
+
+    device = torch.device("cpu")
+    monkeypatch.setattr(records, "save", save)
+    with pytest.raises(Killed):
+        execute.execute(run, sweep, folders, device, {})
+    execute.execute(run, sweep, folders, device, {})
+    record = records.load(folders.record(run))
+    found = images.find(tmp_path / "runs", run.run_id, record["weights"])
+    assert len(images.agreeing(record, sweep.settings, found)) == len(found.bits) == 4
+    assert not images.parts_folder(tmp_path / "runs").exists()
