@@ -53,13 +53,16 @@ Measure = Callable[[nn.Module], tuple[int, int, float | None]]
 
 
 @torch.inference_mode()
-def measure(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[int, int, float | None]:
+def measure(
+    model: nn.Module, images: Tensor, labels: Tensor, tell: Callable[[Tensor], None] | None = None
+) -> tuple[int, int, float | None]:
     """Count the correct answers of a model in evaluation mode.
 
     Args:
         model: from pixels (B, C, H, W) in [0, 1] to logits (B, classes).
         images: (N, H, W) or (N, C, H, W) uint8, on the model's device: see `data.batches`.
         labels: (N,) int64.
+        tell: called with each batch's (B,) booleans: which images were answered right.
 
     Returns:
         The number of correct answers, N, and the cross-entropy summed over the N images in float64
@@ -74,6 +77,8 @@ def measure(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[int, int,
         logits = model(x).double()  # (B, C, H, W) -> (B, classes)
         hit = (logits.argmax(1) == y) & logits.isfinite().all(1)  # (B,)
         correct += hit.sum()
+        if tell is not None:
+            tell(hit)
         loss += F.cross_entropy(logits, y, reduction="sum")
     total = loss.item()
     return int(correct.item()), len(labels), total if math.isfinite(total) else None

@@ -26,6 +26,7 @@ from machine import words
 from reporting import pages, summary
 from reporting.results import find_missing, read
 from reporting.text import align
+from store import pictures
 from store.files import Damaged, Foreign, write_whole
 from store.merge import Merged, NotResults, merge_results
 from store.plan import as_data
@@ -80,6 +81,8 @@ def rebuild(results_dir: Path, everything: bool = True) -> Report:
     if everything:
         outputs |= pages.make_figures(sections)
         outputs |= pages.make_pages(results, sections, missing)
+    if results.answered and results.answered["weights"]:
+        outputs["images.json"] = pictures.dumps(results.answered)
     for name, data in outputs.items():
         write_whole(results_dir / name, data)
     parts = [align(table) for table in sections["summary"].tables]

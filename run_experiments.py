@@ -27,7 +27,7 @@ from analysis.needs import check_families
 from config import Run
 from machine import offers
 from machine.checks import UsageError, choose_device, fail
-from runner import claims, listeners, options, verify
+from runner import claims, listeners, options, pictures, verify
 from runner.costs import cost, shards
 from runner.events import Kind
 from runner.execute import work
@@ -119,6 +119,8 @@ def run() -> int:
             count = number_of(len(behind), "run")
             print(f"{count} to measure on, as far as the other regime of the seed", flush=True)
         failed |= go(behind, workers=min(workers, len(behind)), track=track)
+    if not asked.shard:
+        pictures.keep(plan, folders)
     written = tables.finish()
     minutes = (time.monotonic() - started) / 60
     print(f"\n{minutes:.1f} min; results are in {folders.results}/ (open report.html)")
@@ -151,7 +153,7 @@ def prepare_folders(folders: Folders, plan: Plan) -> None:
     for folder in (folders.checkpoints, folders.results, folders.results / "runs"):
         folder.mkdir(parents=True, exist_ok=True)
         clear_leftovers(folder)
-    for name in ("status", "runs.parts", "plan.parts"):
+    for name in ("status", "runs.parts", "runs.images", "runs.images.parts", "plan.parts"):
         clear_leftovers(folders.results / name)
     ask(folders.results, plan)
 

@@ -12,6 +12,7 @@ from analysis.intervals import RUN
 from analysis.needs import check_families, needs
 from config import REESTIMATED, REGIMES, Run, Sweep
 from noises import FAMILIES
+from reporting.answered import summarise
 from store import records
 from store.own import OwnRun
 from store.plan import Plan, load_plan
@@ -44,6 +45,8 @@ class Results:
     frozen ones."""
     left_out: list[str]
     """A message for each record file that is of another recipe, damaged or foreign."""
+    answered: dict | None = None
+    """What is known of single images: see `store.pictures`."""
 
     @property
     def architectures(self) -> list[str]:
@@ -137,6 +140,7 @@ def read(results_dir: Path) -> Results:
     # also what an earlier command asked for, and compositions that are in no registry
     asked = (name for part in plan.parts for name in part.sweep.families)
     names_of_noise = list(dict.fromkeys((*FAMILIES, *asked)))
+    baseline = first_regimes(plan)[0]
     return Results(
         plan=plan,
         records=chosen,
@@ -146,6 +150,7 @@ def read(results_dir: Path) -> Results:
         families=by_family(name for name in names_of_noise if name != "gaussian"),
         reestimated=by_family(names_of_noise, REESTIMATED),
         left_out=[message.removeprefix(f"{folder}/") for message in (*others, *problems)],
+        answered=summarise(results_dir, plan, chosen, baseline),
     )
 
 

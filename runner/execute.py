@@ -6,10 +6,11 @@ once, a checkpoint spares the training, a resume file spares the epochs done.
 
 import functools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -28,6 +29,7 @@ from runner.pool import Later, stopping
 from runner.segments import go_on, say_change
 from runner.trained import Stop, Tell, checked, trained_model
 from store import checkpoints, records
+from store import images as answers
 from store.folders import Folders
 from store.records import Record
 from train import Stopped
@@ -112,13 +114,16 @@ def execute(
         tell(Kind.NOTE, text=f"measuring goes on {changed}")
     parts = go_on(earlier, provenance, sum(len(b["rows"]) for b in record["measurements"]))
     started = saved = time.monotonic()
-    steps = extend(record, model, dataset, sweep, run, others)
+    answered = answers.Answers(run.run_id, weights)
+    steps = extend(record, model, dataset, sweep, run, others, answered.add)
     for done, (grown, left) in enumerate(steps, start=1):
         now = time.monotonic()
         stopping = stop()
         if stopping or not left or now - saved > SAVE_EVERY:
             measuring = {**provenance, "seconds": round(before + now - started, 2), **parts}
             facts = {**record["provenance"], "measuring": measuring}
+            keep = answers.save if stopping or not left else answers.leave
+            keep(record_path.parent, answered)
             records.save(record_path, {**grown, "provenance": facts})
             saved = now
             tell(Kind.SAVED, done=done, of=done + left)
@@ -139,6 +144,7 @@ def extend(
     asked: Sweep,
     run: Run,
     others: Iterable[Record | None] = (),
+    keep: Callable[[dict, list, np.ndarray], None] | None = None,
 ) -> Iterator[tuple[Record, int]]:
     """Measure what a sweep asks for and a record lacks, until it is complete.
 
@@ -152,6 +158,8 @@ def extend(
         asked: the sweep.
         run: whose model it is.
         others: the records of the same architecture and seed in other regimes.
+        keep: called after each measurement on test images with its settings, its row, and which
+            images were answered right, (total,) booleans.
 
     Yields:
         The record with one more measurement, and how many more are known to be needed; 0 with the
@@ -170,13 +178,18 @@ def extend(
 
     def rows_of(block: Block) -> Iterator[list]:
         images, labels = parts[block.images]
-        measure_it = functools.partial(measure, images=images, labels=labels)
+        told: list[torch.Tensor] = []
+        measure_it = functools.partial(measure, images=images, labels=labels, tell=told.append)
         if block.settings.get("batchnorm") == REESTIMATED:
             measure_it = functools.partial(measure_reestimated, measure_it, *parts["training"])
         family = block.settings.get("noise", "gaussian")
-        return sweep(
+        for row in sweep(
             model, measure_it, block.points, asked.noise_seed, run.seed, family, **patterns
-        )
+        ):
+            if keep is not None and block.images == "test":
+                keep(block.settings, row, torch.cat(told).cpu().numpy())
+            told.clear()
+            yield row
 
     def traces_of(block: Block) -> dict:
         images, labels = parts["training"]

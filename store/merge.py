@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from store import records
+from store import images, pictures, records
 from store.changes import kind_of
 from store.files import Damaged, Foreign, set_aside
 from store.plan import Plan, ask, load_plan
@@ -60,8 +60,10 @@ def merge_results(results_dir: Path, others: Iterable[Path], prefer: str = "") -
             path = results_dir / "runs" / f"{theirs['run_id']}.json"
             try:
                 merged.conflicts.extend(take(path, theirs, prefer))
+                images.take(path.parent, other / "runs", theirs)
             except (records.Conflict, Foreign) as error:
                 merged.conflicts.append(str(error))
+        pictures.take(results_dir, other)
     if plan != before:
         ask(results_dir, plan)
     return merged

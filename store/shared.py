@@ -74,7 +74,7 @@ def look(path: Path, folder: Path) -> View:
     marked = {name.removesuffix(ENDED) for name in found if name.endswith(ENDED)}
     parts = []
     for name in found:
-        if name.endswith(".json"):
+        if name.endswith(path.suffix):
             with contextlib.suppress(FileNotFoundError, Foreign):  # it is in the file by now
                 data = read_regular(folder / name)
                 ended = name in marked or is_old(folder / name)
@@ -147,6 +147,16 @@ def add(path: Path, folder: Path, kind: str, data: bytes, fold: Fold, absorb: bo
         raise
 
 
+def leave(path: Path, folder: Path, kind: str, data: bytes) -> None:
+    """Leave something to whoever adds to a shared file next: cheap, and read as part of it at once.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    part = announce(path, folder, kind, data)
+    (folder / f"{part}{ENDED}").touch()
+
+
 def tidy(path: Path, folder: Path, fold: Fold) -> None:
     """Take the parts away, if they are in the file and nobody is at work."""
     if of_file(path, folder):
@@ -159,7 +169,7 @@ def announce(path: Path, folder: Path, kind: str, data: bytes) -> str:
     """Lay down a part after those that are there; return its name."""
     orders = [name[len(path.stem) + 1 :][:6] for name in of_file(path, folder)]
     order = 1 + max((int(found) for found in orders if found.isdecimal()), default=0)
-    name = f"{path.stem}.{order:06d}-{secrets.token_hex(6)}.{kind}.json"
+    name = f"{path.stem}.{order:06d}-{secrets.token_hex(6)}.{kind}{path.suffix}"
     for attempt in range(100):
         try:
             write_whole(folder / name, data, lasting=False)  # the file itself is, in a moment
