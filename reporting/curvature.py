@@ -219,7 +219,8 @@ def say_radii(runs: pd.DataFrame, breaks: pd.DataFrame) -> str:
     halves = breaks.set_index("regime").to_dict("index")
     parts = []
     for regime, found in radii.items():
-        text = "α = " + bounds(found, log=True).partition(" (n")[0]
+        text = bounds(found, log=True).partition(" (n")[0]
+        text = f"α {text}" if text.startswith(">") else f"α = {text}"
         half = halves.get(regime, {})
         known = half.get("seeds") and half["mean_low"] > 0
         there = f", α₅₀ = {bounds(half, log=True).partition(' (n')[0]}" if known else ""

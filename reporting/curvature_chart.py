@@ -9,8 +9,8 @@ from analysis.flatness import SMALL
 from reporting.plots import looks, set_alpha_axis
 
 GREY = "#555555"
-ABOVE = 2.5
-"""Decades' share that the legend takes: the axis is this much longer than what it shows."""
+ABOVE = 1.5
+"""What is shown, on the logarithmic axis, as so many times the room for the legend above it."""
 
 
 def draw_curvature(axes: Axes, terms: pd.DataFrame, runs: pd.DataFrame) -> None:
@@ -26,6 +26,8 @@ def draw_curvature(axes: Axes, terms: pd.DataFrame, runs: pd.DataFrame) -> None:
     """
     set_alpha_axis(axes, terms.alpha, zero=False)
     axes.set_yscale("log", nonpositive="clip")
+    axes.yaxis.set_major_formatter("{x:g}")  # powers would be mathematics, which is not parsed
+    axes.yaxis.set_minor_formatter("")
     scale = 2 / terms.alpha**2
     half = terms.measured_half.fillna(0) * scale
     terms = terms.assign(here=terms.measured * scale, there=terms.rise * scale, half=half)
