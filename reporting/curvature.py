@@ -116,7 +116,8 @@ def flat_table(runs: pd.DataFrame, breaks: pd.DataFrame) -> Table:
     caption = (
         f"Flatness at small α (≤ {SMALL:g}): C as measured, Σ s² tr(H) over the same draws, both "
         "in nats, and their ratio; geometric means [95% t-intervals, each by itself: over seeds, "
-        f"or over pairs where there is one seed]. Against {baseline}: paired by seed. Radius: the "
+        "or over pairs where there is one seed; of these images]. "
+        f"Against {baseline}: paired by seed. Radius: the "
         f"α at which 2·term/α² has left its own value at small α by a factor of {FACTOR:g}"
     )
     versus = [f"{name} against {baseline} (×)" for name in ("Measured", "Trace")]
