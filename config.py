@@ -33,9 +33,10 @@ ONWARD = "..."
 REESTIMATED = "reestimated"
 """The second BatchNorm policy: statistics taken anew under the very noise, before measuring. The
 first, frozen statistics, is not named in settings."""
-PROBES = 16
-"""Hutchinson probes of a trace: its standard error is then 5 to 10%, for about a fifth of the time
-that an antithetic sweep takes."""
+PAIRS = {"mlp": 32, "cnn": 32}
+"""Pairs ±ε that `Sweep.antithetic` measures, by architecture, where they cost seconds."""
+FEW_PAIRS = 12
+"""Those of every other architecture: a pass of it costs more."""
 PROBE_IMAGES = 1024
 """The first training images, on which the curvature is predicted and measured."""
 
@@ -152,12 +153,13 @@ class Sweep:
     precision: float = 0.0
     """Draw on, α by α, until the mean accuracy of a model over its draws is known to this
     half-width of its 95% t-interval, a fraction of 1 such as 0.002; at least ten draws. 0 = no
-    more than `draws`. With `antithetic` the mean is that over pairs."""
+    more than `draws`."""
     max_draws: int = 100
     """Draws for one α at which `precision` gives up."""
     antithetic: bool = False
-    """Measure −ε beside each +ε, which splits the loss into its linear and its curvature term, and
-    predict the latter from the Hessian on the first training images."""
+    """Does flatness explain the fall? On the first training images measure pairs ±ε, which split
+    the loss into its linear and its curvature term, and predict the latter from the Hessian along
+    the same draws."""
     noise: tuple[str, ...] = field(default=(), metadata={"introduced": ()})
     """Noise families beside the Gaussian one, which is always measured: a name, or a name with its
     strengths, such as `NAME:0.1,0.5`. A plan holds each with its strengths."""
@@ -204,13 +206,17 @@ class Sweep:
 
     @property
     def training_settings(self) -> dict[str, int]:
-        """The same for what `antithetic` measures on training images, beside the test images."""
+        """The same for what `antithetic` measures, on training images."""
         return {"train_part": PROBE_IMAGES, "noise_seed": self.noise_seed}
 
-    @property
-    def trace_settings(self) -> dict[str, int]:
-        """The same for the estimated traces of the Hessian."""
-        return {**self.training_settings, "probes": PROBES}
+    def form_settings(self, architecture: str) -> dict[str, int]:
+        """The same for the Hessian along the draws of these pairs."""
+        return {**self.training_settings, "pairs": self.in_pairs(architecture).draws}
+
+    def in_pairs(self, architecture: str) -> "Sweep":
+        """Return what `antithetic` measures on training images, at the strengths of this sweep."""
+        pairs = PAIRS.get(architecture, FEW_PAIRS)
+        return replace(self, draws=pairs, precision=0.0, find_break=False, noise=())
 
     @property
     def first_draws(self) -> int:

@@ -46,8 +46,8 @@ def needs(record: Record | None, sweep: Sweep, others: Iterable[Record | None] =
     """Return what a sweep asks for and a record (or None) lacks; [] if it is complete.
 
     What is asked for may depend on what was measured (`Sweep.precision`, `Sweep.find_break`): ask
-    again when the first block is done. On training images every strength that is asked for by name
-    has the draws asked for.
+    again when the first block is done. Pairs ±ε are measured on training images, at every rung
+    that the sweep on test images has come to.
 
     Args:
         record: what was measured on one run.
@@ -61,13 +61,27 @@ def needs(record: Record | None, sweep: Sweep, others: Iterable[Record | None] =
         least = max((top_of(other, settings, part, family) for other in others), default=0.0)
         found = rows(record, settings) if record else []
         blocks.append(Block("test", settings, lacking(found, part, family, chance(record), least)))
-    if sweep.antithetic:
-        part, settings = replace(sweep, precision=0.0, find_break=False), sweep.training_settings
-        found = rows(record, settings) if record else []
-        blocks.append(Block("training", settings, lacking(found, part)))
-        if not (record and curvature_block(record, sweep.trace_settings)):
-            blocks.append(Block("traces", sweep.trace_settings, [(0.0, 0, 1)]))
+    blocks += needs_of_pairs(record, sweep, others) if sweep.antithetic else []
     return [block for block in blocks if block.points]
+
+
+def needs_of_pairs(
+    record: Record | None, sweep: Sweep, others: Iterable[Record | None]
+) -> list[Block]:
+    """Return what is asked for on training images: pairs ±ε, and the Hessian along their draws."""
+    name = record["identity"]["architecture"] if record else ""
+    settings, part, family = kinds(record, sweep)[0]
+    least = max((top_of(other, settings, part, family) for other in others), default=0.0)
+    tested = fractions(rows(record, settings)) if record else {}
+    rungs = search(tested, part, family, chance(record), least).rungs
+    pairs = replace(sweep.in_pairs(name), alphas=(0.0, *rungs))
+    found = rows(record, sweep.training_settings) if record else []
+    forms = sweep.form_settings(name)
+    known = record and curvature_block(record, forms)
+    return [
+        Block("training", sweep.training_settings, lacking(found, pairs)),
+        Block("traces", forms, [] if known else [(0.0, 0, 1)]),
+    ]
 
 
 def kinds(record: Record | None, sweep: Sweep) -> list[tuple[dict, Sweep, Family]]:
@@ -78,7 +92,7 @@ def kinds(record: Record | None, sweep: Sweep) -> list[tuple[dict, Sweep, Family
     return [
         (
             sweep.settings_of(name, policy),
-            replace(part, antithetic=part.antithetic and not policy),
+            replace(part, antithetic=False),  # pairs are measured on training images
             noises.find(name),
         )
         for name, part in families

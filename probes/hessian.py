@@ -1,20 +1,23 @@
-"""Curvature of the loss around trained weights, from products of the Hessian with random vectors.
+"""Curvature of the loss around trained weights, from products of the Hessian with noise draws.
 
-Under weight noise ε ~ N(0, (α·s_l)²) in every noisy tensor l, the loss rises to second order by
+Under weight noise ε = α S z, with z of independent standard normals, the pair ±ε raises the loss
+to second order by
 
-    E L(W + ε) − L(W) = ½ α² T,    T = Σ_l s_l² tr(H_ll) = tr(S H S)
+    ½[L(W + ε) + L(W − ε)] − L(W) = ½ α² zᵀ S H S z
 
 with H the Hessian of the loss at W and S the diagonal matrix that gives each weight the standard
-deviation s_l of its tensor. T is estimated as Hutchinson (1990, Communications in Statistics –
-Simulation and Computation 19) did: for z of independent signs ±1, zᵀ S H S z has the mean T. The
-share of tensor l, s_l z_lᵀ (H S z)_l, has the mean s_l² tr(H_ll). H itself is never formed:
-H v is the derivative of gᵀv, a second backward pass (Pearlmutter, 1994).
+deviation s_l of its tensor l. Over draws the form zᵀ S H S z has the mean T = tr(S H S) =
+Σ_l s_l² tr(H_ll): this is Hutchinson's estimate (1990, Communications in Statistics – Simulation
+and Computation 19) with normals in place of signs. The share of tensor l, s_l z_lᵀ (H S z)_l, has
+the mean s_l² tr(H_ll). H itself is never formed: H v is the derivative of gᵀv, a second backward
+pass (Pearlmutter, 1994).
 
-The images are the first ones of the training set, the loss is their mean cross-entropy in nats,
-and the model is in evaluation mode. The curvature that this predicts is measured on the very same
-images: on others it may be another one, and the comparison would not be of the second order with
-the truth. Where units are ReLUs or maxima the Hessian is that of the linear pieces around W: what
-crossing a kink adds to the loss is in the measurement and not in the prediction.
+The draws are those that are measured, so that what is left between prediction and measurement is
+no luck of the draw. The images are the first ones of the training set, the loss is their mean
+cross-entropy in nats, the model is in evaluation mode, and the pairs are measured on the very same
+images. Where units are ReLUs or maxima the Hessian is that of the smooth pieces around W. Kinks
+are many and ε crosses some at any α: the slopes that they add are as large as ε, and so are their
+number, so that the loss rises by a term of order α² that is in the measurement and not in H.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -25,32 +28,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from config import PROBES
 from data import batches
-from noise import noisy_parameters, philox, relative_std
+from noise import noisy_parameters, relative_std, unit_noise
 
 BATCH_SIZE = 128  # images whose graph is held: that of a ResNet-18 then takes about 0.5 GiB
 
 Probe = Callable[[int], Mapping[str, Tensor]]
-
-
-def rademacher(
-    parameters: Mapping[str, Tensor], noise_seed: int, run_seed: int, probe: int
-) -> dict[str, Tensor]:
-    """Return independent signs ±1 of each parameter's shape (float32, CPU).
-
-    Tensor `name` depends on (`noise_seed`, `run_seed`, `probe`, `name`) and its size alone, as in
-    `noise.unit_noise`: the key of NumPy's Philox is taken from "noise_seed/run_seed/probe
-    probe/name", and the bits of its raw output, lowest first, are the signs (1 is +).
-    """
-    signs = {}
-    for name, parameter in parameters.items():
-        stream = philox(f"{int(noise_seed)}/{int(run_seed)}/probe {int(probe)}/{name}")
-        count = parameter.numel()
-        raw = stream.random_raw(-(-count // 64)).astype("<u8").view(np.uint8)
-        bits = np.unpackbits(raw, bitorder="little", count=count).reshape(parameter.shape)
-        signs[name] = torch.from_numpy(2 * bits.astype(np.float32) - 1)
-    return signs
 
 
 def quadratic_forms(
@@ -58,7 +41,7 @@ def quadratic_forms(
     images: Tensor,
     labels: Tensor,
     probe: Probe,
-    probes: int = PROBES,
+    probes: int,
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
     noisy: Iterable[str] = (),
     clean: Iterable[str] = (),
@@ -70,7 +53,7 @@ def quadratic_forms(
             weights and gradients are left as they were.
         images: (N, H, W) uint8, on the model's device.
         labels: (N,) int64.
-        probe: from the number of a probe to its signs, by parameter name; it is asked again for
+        probe: from the number of a probe to its z, by parameter name; it is asked again for
             every batch, because together the probes would take more memory than the model.
         probes: how many.
         loss: from logits and labels of a batch to their mean loss, in nats.
@@ -111,19 +94,20 @@ def quadratic_forms(
     }
 
 
-def estimate(
+def along_draws(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
     noise_seed: int,
     run_seed: int,
+    draws: int,
     noisy: Iterable[str] = (),
     clean: Iterable[str] = (),
 ) -> dict[str, list[float | None]]:
-    """Return the `quadratic_forms` of the run's own `PROBES` random probes."""
+    """Return the `quadratic_forms` of a run's first evaluation draws: see `noise.unit_noise`."""
     parameters = noisy_parameters(model, noisy, clean)
 
     def probe(k: int) -> dict[str, Tensor]:
-        return rademacher(parameters, noise_seed, run_seed, k)
+        return unit_noise(parameters, noise_seed, run_seed, k)
 
-    return quadratic_forms(model, images, labels, probe, noisy=noisy, clean=clean)
+    return quadratic_forms(model, images, labels, probe, draws, noisy=noisy, clean=clean)

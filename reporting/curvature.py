@@ -1,263 +1,237 @@
-"""Does flatness explain the fall? The report's tables, sentences and figure on curvature. No torch.
+"""Does flatness explain the fall? The report's tables and sentences on curvature. No torch.
 
-Prediction and measurement are of the loss on the first training images; the same measured on test
-images stands beside them. Losses are in nats.
+Prediction and measurement are of the loss on the first training images, over the same draws. Losses
+are in nats.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
-from analysis import curvature, intervals
-from analysis.curvature import compare, curvature_term, validity_radius
-from analysis.intervals import BASELINE, RUN
-from config import PROBES
-from reporting.plots import looks, set_alpha_axis
+from analysis import curves, flatness, intervals
+from analysis.curvature import curvature_term, pair_terms, rise
+from analysis.flatness import FACTOR, SMALL, WHO
+from analysis.intervals import RUN
+from reporting.curvature_chart import describe_pairs, draw_curvature
 from reporting.results import Results
 from reporting.section import Chart, Section
-from reporting.text import NONE, Table, number, with_half
+from reporting.text import NONE, Table, bounds, number, span, with_half
 
 TERM = "½[L(W+ε) + L(W−ε)] − L(W)"
 INTRO = (
-    "To second order, noise of strength α raises the loss on average by ½ α² Σ s² tr(H): H is the "
-    "Hessian of the\nloss at the trained weights, s the standard deviation of each weight tensor. "
-    "Pairs ±ε measure this rise without\nthe linear term, as ½[L(W+ε) + L(W−ε)] − L(W). "
-    "{probed}what is measured on {images} images is the\ncurvature of another loss, and stands "
-    "apart."
+    "To second order, noise of strength α raises the loss on average by ½ α² C. C is measured by "
+    "pairs ±ε, which\nare without the linear term, as 2/α² times ½[L(W+ε) + L(W−ε)] − L(W); and "
+    "taken from the Hessian H of the loss\nat the trained weights, as the mean of zᵀSHSz over the "
+    "same draws ε = α S z, which is Σ s² tr(H) with s the\nstandard deviation of each weight "
+    "tensor. The Hessian is that of the smooth pieces: what crossing the kinks of\nReLUs and "
+    "maxima adds, which is of order α² too, is in the measurement alone. "
 )
-CAPTION = "level where the second order holds, and at the predicted height where it is right"
-PROBED = "Prediction and measurement are of the loss on the\nfirst"
-GROUP = RUN[:2]
-Radii = dict[tuple, curvature.Bounds]
-"""By architecture and regime: the radius of validity."""
-Ratios = dict[tuple, tuple[float, float, float, int]]
-"""By architecture and regime: see `compare_traces`."""
+PROBED = "Both are of the loss on the\nfirst {:,} training images."
+CAPTION = "level where the second order holds"
+LACKS = "the rest is of the same order and not in it, as are the kinks of ReLUs and maxima"
+Found = dict[tuple, dict]
+"""By architecture and regime: a quantity over seeds, see `flatness.over_seeds`."""
 
 
 def section(results: Results) -> Section:
     """Return measurement and prediction; without tables where no pairs were measured."""
-    training, traces = results.training, results.traces
-    on_training, on_test = curvature_term(training), curvature_term(results.rows)
-    found, ratios = compare(on_training, traces), compare_traces(traces)
-    radii, terms = find_radii(found), per_run(on_training, on_test, traces)
-    tables = [trace_table(traces, radii, ratios), term_table(found), table_on_test(on_test)]
+    pairs = pair_terms(results.training, results.forms)
+    if pairs.empty:
+        return Section("curvature")
+    runs, terms = flatness.of_runs(pairs), per_run(pairs, results.rows)
+    metrics = curves.curve_metrics(results.rows)
+    half = metrics[metrics.metric == "alpha_half"]
+    breaks, gains = (
+        curves.metrics_over_seeds(half),
+        curves.metrics_over_seeds(curves.paired_metrics(half)),
+    )
     names, title = list(terms.architecture.unique()), "Curvature of the loss"
-    chart = Chart(title, draw_curvature, (terms,), names, describe_pairs, CAPTION)
-    probed = f"{PROBED} {training.total.max():,} training images" if len(training) else ""
+    chart = Chart(title, draw_curvature, (terms, runs), names, describe_pairs, CAPTION)
+    probed = PROBED.format(results.training.total.max())
     return Section(
         "curvature",
         "Does flatness explain it?",
-        intro=INTRO.format(probed=probed and f"{probed}; ", images=results.images),
-        brief=probed and f"{probed}.".replace("\n", " "),
-        sentences=say_flatness(radii, ratios),
-        tables=tables if len(found) or len(on_test) else [],
-        charts={"curvature": chart} if len(terms) else {},
-        csv={"curvature.csv": terms} if len(terms) else {},
+        intro=INTRO + probed,
+        brief=probed.replace("\n", " "),
+        sentences={name: say_flatness(runs, breaks, gains, name) for name in names},
+        tables=[flat_table(runs, breaks), term_table(terms)],
+        charts={"curvature": chart},
+        csv={"curvature.csv": terms, "flatness.csv": runs},
     )
 
 
-def per_run(terms: pd.DataFrame, test: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:
-    """Return a row per run and α: its curvature term and the prediction ½ α² Σ s² tr(H).
+def per_run(pairs: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per run and α: its curvature term and what the Hessian predicts of it.
 
     Args:
-        terms, test: from `curvature_term`, on the first training images and on the test images.
-        traces: a row per run: `intervals.RUN`, trace, error (see `curvature.trace`).
+        pairs: from `curvature.pair_terms`.
+        rows: the measurements on test images.
 
     Returns:
-        `intervals.RUN`, alpha, pairs, measured, measured_half (95% t-interval over the pairs),
-        trace, error, predicted, test (the term on the test images). Empty without pairs on training
-        images; NaN where not known.
+        `intervals.RUN`, alpha, pairs, measured, measured_half, predicted, predicted_half (95%
+        t-intervals over the pairs), rise (of the loss on the test images, mean over draws), in
+        nats; NaN where not known.
     """
-    key = [*RUN, "alpha"]
-    names = {"even": "measured", "even_half": "measured_half"}
-    terms = terms.rename(columns=names).drop(columns=["odd", "odd_half"])
-    test = test.rename(columns={"even": "test"})
-    terms = terms.merge(traces, on=RUN, how="left").merge(test[[*key, "test"]], on=key, how="left")
-    return terms.assign(predicted=terms.alpha**2 * terms.trace / 2)
+    terms = curvature_term(pairs).rename(columns={"even": "measured", "even_half": "measured_half"})
+    names = ["pairs", "measured", "measured_half", "predicted", "predicted_half"]
+    return terms[[*RUN, "alpha", *names]].merge(rise(rows), on=[*RUN, "alpha"], how="left")
 
 
-def trace_table(traces: pd.DataFrame, radii: Radii, ratios: Ratios) -> Table:
-    """Return the traces of each architecture and regime, against the baseline, and their radius."""
-    means = intervals.over_seeds(traces.assign(alpha=0.0), "trace").droplevel("alpha")
-    errors = traces.groupby(GROUP, observed=True).error
-    probes = np.sqrt(errors.agg(lambda x: (x**2).sum(skipna=False))) / errors.size()
-    body = [
-        [
-            ", ".join(name),
-            with_half(mean, "mean", 1, ".3g"),
-            number(probes[name], 4),
-            times(ratios.get(name)),
-            radius_text(radii.get(name)),
-            f"{mean['seeds']:.0f}",
-        ]
-        for name, mean in means.to_dict("index").items()
-    ]
-    caption = (
-        f"Flatness: Σ s² tr(H) over the noisy tensors, in nats, by {PROBES} Hutchinson probes a "
-        "run; mean over seeds ± half-width, and the standard error of the mean that the probes "
-        f"leave. Against {BASELINE}: geometric mean of the ratios, paired by seed [95% t-interval]."
-        " Radius of validity: the first α at which prediction / measurement leaves [0.5, 2], of "
-        "measurements that their pairs tell from 0"
-    )
-    versus = f"Against {BASELINE} (×)"
-    header = ["Runs", "Σ s² tr(H)", "Error of probes", versus, "Radius (α)", "n seeds"]
-    return Table(caption, header, body)
+def by_group(runs: pd.DataFrame, of: Callable[[pd.DataFrame], dict]) -> Found:
+    """Return what a function finds in the runs of each architecture and regime."""
+    return {name: of(part) for name, part in runs.groupby(WHO, observed=True)}
 
 
-def term_table(found: pd.DataFrame) -> Table:
-    """Return measured and predicted curvature terms on training images by α."""
-    body = [
-        [
-            f"{row.architecture}, {row.regime}",
-            f"{row.alpha:g}",
-            with_half({"x": row.measured, "half": row.measured_half}, "x", 1, ".3g"),
-            with_half({"x": row.predicted, "half": row.predicted_half}, "x", 1, ".3g"),
-            f"{row.probe_error:.2g}",
-            number(row.ratio, 2),
-            f"{row.seeds} / {row.pairs}",
-        ]
-        for row in found.itertuples()
-    ]
-    caption = (
-        f"Curvature term {TERM} of the loss on the first training images, in nats, from pairs ±ε, "
-        "beside the second-order prediction ½ α² Σ s² tr(H) on the same images; mean over seeds ± "
-        "half-width"
-    )
-    header = ["Runs", "α", "Measured", "Predicted", "Error of probes", "Ratio", "n seeds / pairs"]
-    return Table(caption, header, body)
+def quantity(runs: pd.DataFrame, name: str) -> Found:
+    """Return one quantity over the seeds of each architecture and regime."""
+    return by_group(runs, lambda part: flatness.over_seeds(part, name))
 
 
-def table_on_test(terms: pd.DataFrame) -> Table:
-    """Return the curvature terms measured on the test images by α."""
-    table = intervals.over_seeds(terms, "even")
-    body = [
-        [
-            f"{architecture}, {regime}",
-            f"{alpha:g}",
-            with_half(found, "mean", 1, ".3g"),
-            f"{found['seeds']}",
-        ]
-        for (architecture, regime, alpha), found in table.to_dict("index").items()
-    ]
-    caption = f"The same term {TERM} of the loss on the test images; mean over seeds ± half-width"
-    return Table(caption, ["Runs", "α", "Measured", "n seeds"], body)
-
-
-def find_radii(found: pd.DataFrame) -> Radii:
-    """Return the radius of validity of each architecture and regime in `curvature.compare`.
-
-    What the pairs do not tell from 0 is passed over. The spread over seeds has no say in that:
-    prediction and measurement are of the same models.
-    """
-    return {
-        name: validity_radius(part.alpha, part.predicted, part.measured, part.pair_half)
-        for name, part in found.groupby(GROUP, observed=True)
-    }
-
-
-def radius_text(bounds: curvature.Bounds | None) -> str:
-    """Return a radius: "0.7", or "> 2" if it lies beyond what was swept."""
-    if bounds is None or np.isnan(bounds[0]):
-        return NONE
-    return f"{bounds[0]:g}" if bounds[0] == bounds[1] else f"> {bounds[0]:g}"
-
-
-def say_radius(bounds: curvature.Bounds) -> str:
-    """Return a radius in words."""
-    if bounds[0] == bounds[1]:
-        return f"at α = {bounds[0]:g}"
-    return "at an unknown α" if np.isnan(bounds[0]) else f"beyond α = {bounds[0]:g}"
-
-
-def compare_traces(traces: pd.DataFrame) -> Ratios:
-    """Return how many times the baseline's trace that of each other regime is, paired by seed.
-
-    Returns:
-        By architecture and regime: geometric mean over seeds, the ends of its 95% t-interval (NaN
-        with one seed), and the number of seeds.
-    """
-    base = traces[traces.regime == BASELINE].drop(columns="regime")
-    both = traces[traces.regime != BASELINE].merge(
-        base, on=["architecture", "seed"], suffixes=("", "_base")
-    )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        both["log"] = np.log(both.trace / both.trace_base)  # NaN if one is not positive
-    out = {}
-    for name, part in both.sort_values(RUN).groupby(GROUP, observed=True):
-        mean, half = part.log.mean(skipna=False), intervals.half_width(part.log)
-        out[name] = (*np.exp([mean, mean - half, mean + half]).tolist(), len(part))
-    return out
-
-
-def times(found: tuple | None) -> str:
-    """Return a ratio with its interval, like "0.48 [0.4, 0.6]"."""
-    if found is None or np.isnan(found[0]):
-        return NONE
-    mean, low, high, _ = found
-    return f"{mean:.3g}" + ("" if np.isnan(low) else f" [{low:.3g}, {high:.3g}]")
-
-
-def say_flatness(radii: Radii, ratios: Ratios) -> dict[str, list[str]]:
-    """Return by architecture what training with noise does to the curvature, and how far the
-    second order reaches."""
-    sentences: dict[str, list[str]] = {}
-    for (name, regime), ratio in ratios.items():
-        if not np.isnan(ratio[0]):
-            sentences.setdefault(name, []).append(
-                f"Trained {regime} rather than {BASELINE}, Σ s² tr(H) is multiplied by "
-                f"{times(ratio)} (n = {ratio[3]} paired {'seed' if ratio[3] == 1 else 'seeds'})."
-            )
-    for name in dict.fromkeys(name for name, _ in radii):
-        where = [f"{say_radius(b)} ({r})" for (a, r), b in radii.items() if a == name]
-        sentences.setdefault(name, []).append(
-            "Prediction and measurement first differ by more than a factor of two "
-            f"{', '.join(where)}."
-        )
-    return sentences
-
-
-def draw_curvature(axes: Axes, terms: pd.DataFrame) -> None:
-    """Draw 2 × curvature term / α² against α: level, and equal to Σ s² tr(H), to second order.
+def flat_table(runs: pd.DataFrame, breaks: pd.DataFrame) -> Table:
+    """Return what is known of each architecture and regime at small α, and how far it reaches.
 
     Args:
-        axes: where to draw.
-        terms: `per_run`'s rows of one architecture.
+        runs: from `flatness.of_runs`.
+        breaks: α₅₀ over seeds, from `curves.metrics_over_seeds`.
     """
-    set_alpha_axis(axes, terms.alpha, zero=False)
-    axes.set_yscale("log", nonpositive="clip")
-    scale = 2 / terms.alpha**2
-    terms = terms.assign(here=terms.measured * scale, there=terms.test * scale)
-    seen = [terms.here, terms.trace]
-    every = looks(terms.regime)
-    names = [name for name in every if (terms.regime == name).any()]
-    for i, regime in enumerate(names):
-        look, mine = every[regime], terms[terms.regime == regime]
-        shift = 1.03 ** (2 * i - len(names) + 1)  # regimes side by side
-        color, n = look["color"], mine.seed.nunique()
-        level = intervals.over_seeds(mine.drop_duplicates(RUN).assign(alpha=0.0), "trace").iloc[0]
-        axes.axhline(level["mean"], color=color, linestyle=look["linestyle"], lw=1)
-        axes.axhspan(level["mean"] / 2, level["mean"] * 2, color=color, alpha=0.08, lw=0)
-        axes.plot(shift * mine.alpha, mine.here, "_", ms=6, color=color, alpha=0.5)
-        mean = intervals.over_seeds(mine, "here").reset_index()
-        label = f"{regime}: measured, n = {n} seeds".replace("1 seeds", "1 seed")
-        bars = {"capsize": 2, "lw": 1.5, "linestyle": "", "marker": look["marker"]}
-        axes.errorbar(shift * mean.alpha, mean["mean"], mean.half, color=color, label=label, **bars)
-        other = intervals.over_seeds(mine, "there").reset_index()
-        axes.plot(other.alpha, other["mean"], ":", color=color, lw=1)
-        seen.append(other["mean"])
-    axes.plot([], [], "-", color="#555555", lw=1, label="predicted: Σ s² tr(H), and × ½ to 2")
-    axes.plot([], [], ":", color="#555555", lw=1, label="measured on test images")
-    values = pd.concat(seen)
-    values = values[values > 0]
-    if len(values):
-        axes.set_ylim(values.min() / 2, values.max() * 8)  # room for the legend
-    axes.set_ylabel("2 × curvature term / α² (nats)")
-    axes.legend(loc="upper left")
+    own = {name: quantity(runs, name) for name in flatness.QUANTITIES}
+    ratios = flatness.against_baseline(runs)
+    times = {name: quantity(ratios, name) for name in ("measured", "trace")}
+    radii = by_group(runs, flatness.radius_over_seeds)
+    halves = breaks.set_index(WHO).to_dict("index")
+    pairs = by_group(runs, lambda part: {"low": part.pairs.min(), "high": part.pairs.max()})
+    body = [
+        [
+            ", ".join(who),
+            *(interval(own[name][who]) for name in flatness.QUANTITIES),
+            *(interval(times[name].get(who)) for name in times),
+            bounds(radii[who], log=True),
+            bounds(halves.get(who, {}), log=True),
+            f"{own['measured'][who]['seeds']} / {span(**pairs[who])}",
+        ]
+        for who in own["measured"]
+    ]
+    baseline = intervals.baseline_of(runs)
+    caption = (
+        f"Flatness at small α (≤ {SMALL:g}): C as measured, Σ s² tr(H) over the same draws, both "
+        "in nats, and their ratio; geometric means [95% t-intervals, each by itself: over seeds, "
+        "or over pairs where there is one seed; of these images]. "
+        f"Against {baseline}: paired by seed. Radius: the "
+        f"α at which 2·term/α² has left its own value at small α by a factor of {FACTOR:g}"
+    )
+    versus = [f"{name} against {baseline} (×)" for name in ("Measured", "Trace")]
+    header = ["Runs", "Measured C", "Σ s² tr(H)", "Hessian / measured", *versus]
+    return Table(caption, [*header, "Radius (α)", "α₅₀", "n seeds / pairs"], body)
 
 
-def describe_pairs(terms: pd.DataFrame) -> str:
-    """Return ", 5 pairs ±ε per seed and α" for a panel's title."""
-    if terms.empty:
+def term_table(terms: pd.DataFrame) -> Table:
+    """Return measured and predicted curvature terms by α, over seeds."""
+    names = ("measured", "predicted", "rise")
+    found = {name: intervals.over_seeds(terms, name).to_dict("index") for name in names}
+    pairs = terms.groupby([*WHO, "alpha"], observed=True).pairs.min()
+    body = []
+    for key, measured in found["measured"].items():
+        predicted = found["predicted"][key]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.divide(predicted["mean"], measured["mean"])
+        cells = (with_half(found[name][key], "mean", 1, ".3g") for name in names)
+        counts = f"{measured['seeds']} / {pairs[key]}"
+        body.append([f"{key[0]}, {key[1]}", f"{key[2]:g}", *cells, number(ratio, 2), counts])
+    caption = (
+        f"Curvature term {TERM} of the loss on the first training images, from pairs ±ε, beside ½ "
+        "α² zᵀSHSz of the same draws; and the rise of the loss on the test images, of other draws "
+        "and with the linear term; in nats, means over seeds ± half-widths"
+    )
+    columns = ["Measured", "Hessian", "Rise on test images", "Hessian / measured"]
+    return Table(caption, ["Runs", "α", *columns, "n seeds / pairs"], body)
+
+
+def say_flatness(
+    runs: pd.DataFrame, breaks: pd.DataFrame, gains: pd.DataFrame, architecture: str
+) -> list[str]:
+    """Return what an architecture's curvature is, and what it explains.
+
+    Args:
+        runs: from `flatness.of_runs`.
+        breaks, gains: α₅₀ over seeds, and against the baseline, from `curves.metrics_over_seeds`.
+    """
+    mine, broken, gained = (t[t.architecture == architecture] for t in (runs, breaks, gains))
+    ratios = flatness.against_baseline(mine)
+    sentences = [say_share(mine)]
+    for regime, part in ratios.groupby("regime", observed=True):
+        measured, trace = (flatness.over_seeds(part, name) for name in ("measured", "trace"))
+        if not np.isnan(measured["mean"]):
+            sentences.append(say_ratio(regime, intervals.baseline_of(runs), measured, trace))
+            more = gained[gained.regime == regime].to_dict("records")
+            sentences += [say_gain(regime, measured, more[0])] if more else []
+    return [*filter(None, sentences), say_radii(mine, broken)]
+
+
+def say_share(runs: pd.DataFrame) -> str:
+    """Return how much of the measured curvature the Hessian has; nothing where it is not known."""
+    shares = {who[1]: found for who, found in quantity(runs, "share").items()}
+    shares = {r: found for r, found in shares.items() if not np.isnan(found["mean"])}
+    if not shares:
         return ""
-    low, high = terms.pairs.min(), terms.pairs.max()
-    return f", {low if low == high else f'{low} to {high}'} pairs ±ε per seed and α"
+    listed = ", ".join(f"{interval(found)} ({regime})" for regime, found in shares.items())
+    below = [r for r, found in shares.items() if found["high"] < 1]
+    above = [r for r, found in shares.items() if found["low"] > 1]
+    words = [f"it does not predict it in {r}: {LACKS}" for r in [", ".join(below)] if below]
+    words += [f"it predicts more than there is in {', '.join(above)}"] if above else []
+    said = "; ".join(words) or "no difference from all of it is resolved"
+    return f"The Hessian has {listed} of the curvature measured at small α; {said}."
+
+
+def say_ratio(regime: str, baseline: str, measured: dict, trace: dict) -> str:
+    """Return whether training in a regime made the loss flatter."""
+    word = "flatter" if measured["high"] < 1 else "sharper" if measured["low"] > 1 else "unresolved"
+    seeds = measured["seeds"]
+    return (
+        f"Trained {regime} rather than {baseline}, the measured curvature is multiplied by "
+        f"{interval(measured)}: {word}; Σ s² tr(H) by {interval(trace)} (n = {seeds} paired "
+        f"seed{'s' if seeds > 1 else ''})."
+    )
+
+
+def say_gain(regime: str, measured: dict, gain: dict) -> str:
+    """Return how much more noise that flatness would let a model stand, beside what it stands.
+
+    Were the loss of second order throughout, it would be as high as the baseline's at 1/√ratio
+    times its α.
+    """
+    if not gain["seeds"] or gain["mean_low"] <= 0:
+        return ""
+    ends = {name: measured[name] ** -0.5 for name in ("mean", "low", "high")}
+    expected = {"mean": ends["mean"], "low": ends["high"], "high": ends["low"]}
+    apart = gain["low"] > expected["high"] or gain["high"] < expected["low"]
+    known = np.isfinite([expected["low"], expected["high"], gain["low"], gain["high"]]).all()
+    word = "flatness does not explain it" if apart else "the intervals agree"
+    return (
+        f"That would raise α₅₀ by a factor of {interval(expected)}, were the loss of second order "
+        f"throughout; {regime} stands {bounds(gain, log=True)} times the noise"
+        f"{': ' + word if known or apart else ''}."
+    )
+
+
+def say_radii(runs: pd.DataFrame, breaks: pd.DataFrame) -> str:
+    """Return how far the second order reaches, and whether that is to the break."""
+    radii = {who[1]: found for who, found in by_group(runs, flatness.radius_over_seeds).items()}
+    halves = breaks.set_index("regime").to_dict("index")
+    parts = []
+    for regime, found in radii.items():
+        text = bounds(found, log=True).partition(" (n")[0]
+        text = f"α {text}" if text.startswith(">") else f"α = {text}"
+        half = halves.get(regime, {})
+        known = half.get("seeds") and half["mean_low"] > 0
+        there = f", α₅₀ = {bounds(half, log=True).partition(' (n')[0]}" if known else ""
+        parts.append(f"{text} ({regime}{there})")
+    return f"The second order holds within a factor of {FACTOR:g} up to {'; '.join(parts)}."
+
+
+def interval(found: dict | None) -> str:
+    """Return a mean with its interval, like "0.48 [0.4, 0.6]"."""
+    if found is None or np.isnan(found["mean"]):
+        return NONE
+    ends = "" if np.isnan(found["low"]) else f" [{found['low']:.3g}, {found['high']:.3g}]"
+    return f"{found['mean']:.3g}{ends}"

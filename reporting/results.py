@@ -33,10 +33,10 @@ class Results:
     realised RMS(w' − w)/std(W)) and chance, the accuracy of guessing. Architecture and regime are
     categories in table order, so that every table and figure follows it."""
     training: pd.DataFrame
-    """The same for the training images on which the curvature is predicted; mostly empty."""
-    traces: pd.DataFrame
-    """A row per run whose Hessian was probed: `intervals.RUN`, trace and error, as from
-    `curvature.trace`."""
+    """The same for the training images on which pairs ±ε are measured; mostly empty."""
+    forms: pd.DataFrame
+    """A row per run and draw along which its Hessian is known: `intervals.RUN`, draw, form, as from
+    `curvature.totals`."""
     families: dict[str, pd.DataFrame]
     """The same rows as `rows`, of each further noise family that was measured: its strengths stand
     in the column alpha."""
@@ -117,9 +117,10 @@ def read(results_dir: Path) -> Results:
         numbers = {name: NUMBERS.get(name, float) for name in ("seed", *columns)}
         return table.astype({**kinds, **numbers})
 
-    def trace_of(record: Record) -> Iterable:
-        block = records.curvature_block(record, plan.sweep.trace_settings)
-        return [curvature.trace(block["forms"])] if block else []
+    def forms_of(record: Record) -> Iterable:
+        settings = plan.sweep.form_settings(record["identity"]["architecture"])
+        block = records.curvature_block(record, settings)
+        return enumerate(curvature.totals(block["forms"])) if block else []
 
     sweep = plan.sweep
 
@@ -146,7 +147,7 @@ def read(results_dir: Path) -> Results:
         records=chosen,
         rows=tested("gaussian"),
         training=frame(lambda r: records.rows(r, sweep.training_settings), records.COLUMNS),
-        traces=frame(trace_of, ("trace", "error")),
+        forms=frame(forms_of, ("draw", "form")),
         families=by_family(name for name in names_of_noise if name != "gaussian"),
         reestimated=by_family(names_of_noise, REESTIMATED),
         left_out=[message.removeprefix(f"{folder}/") for message in (*others, *problems)],
@@ -182,7 +183,7 @@ def say_lacking(record: Record, sweep: Sweep, others: Iterable[Record | None] = 
     parts = []
     for block in needs(record, sweep, others):
         if block.images == "traces":
-            parts.append("no estimate of the Hessian's trace")
+            parts.append("the Hessian along the draws is missing")
             continue
         where = " on training images" if block.images == "training" else ""
         noise = f" of {block.settings['noise']}" if "noise" in block.settings else ""

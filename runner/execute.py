@@ -148,8 +148,8 @@ def extend(
 ) -> Iterator[tuple[Record, int]]:
     """Measure what a sweep asks for and a record lacks, until it is complete.
 
-    Antithetic sweeps are made on the first training images too, where the Hessian is estimated:
-    prediction and measurement are then of the same loss.
+    Pairs ±ε are measured on the first training images, where the Hessian is taken along the same
+    draws: prediction and measurement are then of the same loss.
 
     Args:
         record: the run's record; it is not changed.
@@ -193,7 +193,8 @@ def extend(
 
     def traces_of(block: Block) -> dict:
         images, labels = parts["training"]
-        forms = hessian.estimate(model, images, labels, asked.noise_seed, run.seed, **patterns)
+        seeds, pairs = (asked.noise_seed, run.seed), block.settings["pairs"]
+        forms = hessian.along_draws(model, images, labels, *seeds, pairs, **patterns)
         return {"settings": block.settings, "images": len(labels), "forms": forms}
 
     yield from fill(record, asked, others, rows_of, traces_of)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import noises
 from analysis.needs import family_sweeps, is_complete
-from config import REGIMES, Run, Sweep
+from config import PROBE_IMAGES, REGIMES, Run, Sweep
 from runner import claims
 from runner.costs import cost
 from runner.trained import without_weights
@@ -83,6 +83,9 @@ def describe(plan: Plan, states: dict[Run, str], folders: Folders) -> str:
         f"  measure  α = {describe_strengths(s)}; {describe_draws(s)} on "
         f"{s.test_size or 'all'} {where}",
     ]
+    if s.antithetic:
+        pairs = ", ".join(f"{s.in_pairs(name).draws} of {name}" for name in plan.architectures)
+        lines.append(f"           pairs ±ε on {PROBE_IMAGES:,} training images: {pairs}")
     for name, part in family_sweeps(s):
         strengths = describe_strengths(part, noises.find(name).say)
         lines.append(f"           {name} = {strengths}; {describe_draws(part)}")
@@ -132,7 +135,7 @@ def describe_draws(sweep: Sweep) -> str:
     words = number_of(sweep.first_draws, "draw")
     if sweep.precision:
         words = f"{sweep.first_draws} to {sweep.most_draws} draws, until ± {sweep.precision:g},"
-    return f"pairs ±ε of {words}" if sweep.antithetic else words
+    return words
 
 
 def find_ignored(plan: Plan, folders: Folders) -> list[str]:

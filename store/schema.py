@@ -68,6 +68,7 @@ class Settings(Strict):
     test_size: Count | UnsetType = UNSET
     train_part: Count | UnsetType = UNSET
     probes: Count | UnsetType = UNSET
+    pairs: Count | UnsetType = UNSET
     noise: Name | UnsetType = UNSET
     batchnorm: Literal["reestimated"] | UnsetType = UNSET
 

@@ -1,6 +1,7 @@
 """A results folder with made-up but realistic numbers, for tests that train nothing."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,23 +45,25 @@ def make_results(folder: Path, plan: Plan, keep=lambda run, point: True, gain=1.
     """Write a plan and a record for each of its runs that has a measurement kept by `keep`."""
     save_plan(folder, plan)
     for run in plan.runs:
-        points = [point for point in plan.sweep.points if keep(run, point)]
+        points = [p for p in replace(plan.sweep, antithetic=False).points if keep(run, p)]
         if points:
             record = records.new(run, f"weights of {run.run_id}", [0.3, 0.1], PROVENANCE)
             rows = measure(run, points, plan.sweep.settings, gain)
             record = records.add(record, plan.sweep.settings, rows)
             if plan.sweep.antithetic:
-                record = add_curvature(record, run, points, plan.sweep)
+                record = add_curvature(record, run, plan.sweep)
             records.save(folder / "runs" / f"{run.run_id}.json", record)
     return folder
 
 
-def add_curvature(record: records.Record, run: Run, points, sweep: Sweep) -> records.Record:
-    """Return the record with measurements on training images, and probes that predict them."""
-    rows = measure(run, points, sweep.training_settings, total=1024)
+def add_curvature(record: records.Record, run: Run, sweep: Sweep) -> records.Record:
+    """Return the record with pairs on training images, and forms of a trace of 2.5 beside them."""
+    pairs = sweep.in_pairs(run.architecture)
+    rows = measure(run, pairs.points, sweep.training_settings, total=1024)
     record = records.add(record, sweep.training_settings, rows)
-    forms = {"a.weight": [1.0, 2.0, 3.0], "b.weight": [0.5, 0.5, 0.5]}
-    block = {"settings": sweep.trace_settings, "images": 1024, "forms": forms}
+    forms = {"a.weight": [1.0, 3.0] * (pairs.draws // 2), "b.weight": [0.5] * pairs.draws}
+    settings = sweep.form_settings(run.architecture)
+    block = {"settings": settings, "images": 1024, "forms": forms}
     return records.add_curvature(record, block)
 
 

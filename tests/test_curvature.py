@@ -1,6 +1,5 @@
-"""reporting/curvature.py and what it stands on: radii, ratios of traces, sentences, the files."""
+"""curvature.py in analysis and in reporting: pairs, sentences, the figure, the files."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,127 +8,160 @@ import pytest
 from matplotlib.figure import Figure
 
 import report
+from analysis import flatness
+from analysis.curvature import pair_terms, rise, totals
 from analysis.intervals import RUN
 from fakes import make_plan, make_results
 from reporting import curvature
+from reporting.curvature_chart import draw_curvature
 from reporting.results import read
 
-ALPHAS = (0.01, 0.1, 1.0, 2.0)
-TRACE = {("clean", 0): 8.0, ("clean", 1): 2.0, ("noisy", 0): 2.0, ("noisy", 1): 2.0}
+ALPHAS = (0.05, 0.1, 1.0, 2.0)
+LEVEL = {("clean", 0): 8.0, ("clean", 1): 4.0, ("noisy", 0): 2.0, ("noisy", 1): 1.0}
 KINDS = {
     "architecture": pd.CategoricalDtype(["mlp"], ordered=True),
     "regime": pd.CategoricalDtype(["clean", "noisy"], ordered=True),
 }
+PAIRS = 4
 
 
-def traces_of(known=TRACE) -> pd.DataFrame:
-    rows = [("mlp", regime, seed, trace, 0.3) for (regime, seed), trace in known.items()]
-    return pd.DataFrame(rows, columns=[*RUN, "trace", "error"]).astype(KINDS)
+def forms_of(known=LEVEL, share=1.0) -> pd.DataFrame:
+    """Return forms of pairs that are off by 10% one way and the other."""
+    rows = [
+        ("mlp", regime, seed, draw, share * level * (1 + 0.1 * (-1) ** draw))
+        for (regime, seed), level in known.items()
+        for draw in range(PAIRS)
+    ]
+    return pd.DataFrame(rows, columns=[*RUN, "draw", "form"]).astype(KINDS)
 
 
-def rows_of(known=TRACE, beyond=lambda regime, alpha: 1.0, rounding=0.0) -> pd.DataFrame:
-    """Return pairs ±ε of a loss whose curvature term is `beyond` × ½ α² trace, and that is off by
-    ± `rounding` from pair to pair."""
+def rows_of(known=LEVEL, beyond=lambda alpha: 1.0) -> pd.DataFrame:
+    """Return pairs ±ε of a loss with the curvature term `beyond` × ½ α² level, off by 10% from pair
+    to pair, and a linear term beside it."""
     rows = []
-    for (regime, seed), trace in known.items():
+    for (regime, seed), level in known.items():
         rows.append(("mlp", regime, seed, 0.0, 0, 1, 9, 10, 10.0))
         for alpha in ALPHAS:
-            for draw in range(4):
-                even = beyond(regime, alpha) * alpha**2 * trace / 2 * (1 + 0.1 * (-1) ** draw)
-                even += rounding * (-1) ** (draw // 2)
+            for draw in range(PAIRS):
+                even = beyond(alpha) * alpha**2 * level / 2 * (1 + 0.1 * (-1) ** draw)
                 for sign in (1, -1):
-                    loss = 10 * (1 + even + sign * 0.05 * alpha)
+                    loss = 10 * (1 + even + sign * 0.01 * alpha)
                     rows.append(("mlp", regime, seed, alpha, draw, sign, 9, 10, loss))
     columns = [*RUN, "alpha", "draw", "sign", "correct", "total", "loss"]
     return pd.DataFrame(rows, columns=columns).astype(KINDS)
 
 
-def radii(rows: pd.DataFrame, traces: pd.DataFrame) -> dict:
-    return curvature.find_radii(curvature.compare(curvature.curvature_term(rows), traces))
+def runs_of(known=LEVEL, share=1.0, beyond=lambda alpha: 1.0) -> pd.DataFrame:
+    return flatness.of_runs(pair_terms(rows_of(known, beyond), forms_of(known, share)))
 
 
-# ---- Radius and ratio ------------------------------------------------------------------------
+# ---- Pairs -----------------------------------------------------------------------------------
 
 
-def test_the_radius_is_the_first_strength_at_which_the_second_order_fails():
-    rows = rows_of(beyond=lambda regime, alpha: 2.5 if (regime, alpha) == ("clean", 1.0) else 1.9)
-    assert radii(rows, traces_of()) == {("mlp", "clean"): (1, 1), ("mlp", "noisy"): (2, math.inf)}
-    assert [curvature.radius_text(b) for b in radii(rows, traces_of()).values()] == ["1", "> 2"]
+def test_pairs_split_the_loss_and_stand_beside_the_form_of_the_same_draw():
+    pairs = pair_terms(rows_of(), forms_of())
+    assert len(pairs) == len(LEVEL) * len(ALPHAS) * PAIRS
+    np.testing.assert_allclose(pairs.even, pairs.predicted)
+    np.testing.assert_allclose(pairs.odd, 0.01 * pairs.alpha)
+    assert pair_terms(rows_of()).predicted.isna().all()
+    lone = pair_terms(rows_of(), forms_of()[lambda t: t.draw != 2])
+    assert set(lone[lone.predicted.isna()].draw) == {2}
 
 
-@pytest.mark.parametrize("seeds", [1, 2])
-def test_a_measurement_lost_in_rounding_is_no_failure(seeds):
-    """The term at α = 0.01 is below 0.004, at 0.1 above 0.01; pairs are off by 0.005 or not."""
-    known = {key: trace for key, trace in TRACE.items() if key[1] < seeds}
-    for rounding, radius in ((0.005, (2.0, math.inf)), (0.0, (0.01, 0.01))):
-        rows = rows_of(known, lambda regime, alpha: 9.0 if alpha == 0.01 else 1.0, rounding)
-        assert set(radii(rows, traces_of(known)).values()) == {radius}
+def test_a_form_that_is_not_finite_is_not_known():
+    found = totals({"a": [1.0, None, 2.0], "b": [1.0, 1.0, -1.0]})
+    np.testing.assert_array_equal(found, [2.0, np.nan, 1.0])
 
 
-def test_a_measurement_that_is_surely_negative_is_a_failure():
-    half = [0.1, 0.1, math.nan]
-    assert curvature.validity_radius([0.1, 0.2, 0.3], [1, 1, 1], [1, -1, 1], half) == (0.2, 0.2)
-    assert curvature.validity_radius([0.1, 0.2], [1, 1], [1, -1], [0.1, 2]) == (0.1, math.inf)
-    assert math.isnan(curvature.validity_radius([0.1], [1], [0.1], [0.2])[0])
+def test_the_rise_is_that_of_the_mean_over_draws():
+    found = rise(rows_of())
+    assert len(found) == len(LEVEL) * len(ALPHAS)
+    first = found[(found.regime == "clean") & (found.seed == 0)].set_index("alpha").rise
+    assert first[1.0] == pytest.approx(4.0 + 0.01)  # with the linear term of +ε
+    rows = rows_of()
+    rows.loc[(rows.alpha == 1.0) & (rows.draw == 2), "loss"] = np.nan
+    assert rise(rows).set_index("alpha").rise[1.0].isna().all()
 
 
-def test_traces_are_compared_seed_by_seed_as_ratios():
-    ((name, found),) = curvature.compare_traces(traces_of()).items()
-    mean, low, high, seeds = found
-    assert name == ("mlp", "noisy") and seeds == 2
-    assert mean == pytest.approx(0.5)  # the geometric mean of 1/4 and 1
-    half = 12.7062 * np.std(np.log([0.25, 1]), ddof=1) / 2**0.5  # t with one degree of freedom
-    assert (low, high) == pytest.approx((0.5 * np.exp(-half), 0.5 * np.exp(half)), rel=1e-4)
-    alone = curvature.compare_traces(traces_of({k: v for k, v in TRACE.items() if k[1] == 0}))
-    assert curvature.times(alone["mlp", "noisy"]) == "0.25"
-    negative = curvature.compare_traces(traces_of({**TRACE, ("noisy", 1): -0.1}))
-    assert curvature.times(negative["mlp", "noisy"]) == "–"
+# ---- Sentences -------------------------------------------------------------------------------
 
 
-def test_the_sentence_says_both():
-    rows = rows_of(beyond=lambda regime, alpha: 9 if (regime, alpha) == ("clean", 1.0) else 1)
-    traces = traces_of()
-    said = curvature.say_flatness(radii(rows, traces), curvature.compare_traces(traces))
-    assert list(said) == ["mlp"]
-    text = " ".join(said["mlp"])
-    assert "Trained noisy rather than clean, Σ s² tr(H) is multiplied by 0.5 [" in text
-    assert text.endswith("factor of two at α = 1 (clean), beyond α = 2 (noisy).")
-    nothing, none = rows[rows.sign > 0], traces[:0]
-    assert curvature.say_flatness(radii(nothing, none), curvature.compare_traces(none)) == {}
+def said_of(runs: pd.DataFrame, gain=(1.9, 1.8, 2.1)) -> str:
+    who = {"architecture": "mlp", "metric": "alpha_half", "seeds": 2, "censored": 0}
+    ends = dict(zip(("mean_low", "low", "high"), gain, strict=True))
+    row = who | ends | {"mean_high": gain[0]}
+    breaks = pd.DataFrame([{**row, "regime": r} for r in ("clean", "noisy")])
+    gains = pd.DataFrame([{**row, "regime": "noisy"}])
+    return " ".join(curvature.say_flatness(runs, breaks, gains, "mlp"))
+
+
+def test_a_smooth_loss_is_predicted_and_a_kinked_one_is_not():
+    smooth, kinked = said_of(runs_of()), said_of(runs_of(share=0.8))
+    assert "The Hessian has 1 [1, 1] (clean), 1 [1, 1] (noisy) of the curvature" in smooth
+    assert "no difference from all of it is resolved" in smooth
+    assert "The Hessian has 0.8 [0.8, 0.8] (clean)" in kinked
+    assert "does not predict it in clean, noisy: the rest is of the same order" in kinked
+    assert "predicts more than there is in clean, noisy" in said_of(runs_of(share=1.2))
+
+
+def test_flatter_is_said_where_the_interval_says_so():
+    found = said_of(runs_of())
+    assert "multiplied by 0.25 [" in found and "flatter; Σ s² tr(H) by 0.25 [" in found
+    other = {**LEVEL, ("noisy", 1): 16.0}
+    assert ": unresolved; Σ s² tr(H)" in said_of(runs_of(other))
+    upside_down = {key: 64 / level for key, level in LEVEL.items()}
+    assert ": sharper; Σ s² tr(H)" in said_of(runs_of(upside_down))
+
+
+def test_what_flatness_would_explain_stands_beside_what_is_there():
+    """A quarter of the curvature is the same loss at twice the α."""
+    assert "raise α₅₀ by a factor of 2 [" in said_of(runs_of())
+    assert said_of(runs_of()).count("times the noise: the intervals agree.") == 1
+    assert "flatness does not explain it" in said_of(runs_of(), gain=(1.02, 1.01, 1.03))
+    one = said_of(runs_of(), gain=(1.02, 0.0, np.inf))
+    assert "times the noise." in one  # an interval without ends says nothing
+
+
+def test_the_radius_is_said_with_its_interval_and_the_break():
+    found = said_of(runs_of(beyond=lambda alpha: 4.0 if alpha == 2 else 1.0))
+    assert "up to α = 1.41" in found and "(clean, α₅₀ = 1.9 [1.8, 2.1])" in found
+    assert "up to α > 2 (clean" in said_of(runs_of())
 
 
 # ---- Figure and files ------------------------------------------------------------------------
 
 
-def test_the_figure_is_level_at_the_predicted_height_where_the_second_order_holds():
-    rows = rows_of()
-    pairs = curvature.curvature_term(rows)
-    terms = curvature.per_run(pairs, pairs, traces_of())
-    assert len(terms) == 4 * len(ALPHAS)
-    np.testing.assert_allclose(terms.measured, terms.predicted)
-    np.testing.assert_allclose(terms.test, terms.measured)
+def test_the_figure_is_level_where_the_second_order_holds():
+    pairs = pair_terms(rows_of(), forms_of(share=0.5))
+    terms = curvature.per_run(pairs, rows_of())
     axes = Figure().subplots()
-    curvature.draw_curvature(axes, terms)
-    levels = [list(line.get_ydata()) for line in axes.lines if list(line.get_xdata()) == [0, 1]]
-    assert levels == [[5.0, 5.0], [2.0, 2.0]]  # means over seeds
-    for bars, level in zip(axes.containers, (5.0, 2.0), strict=True):
+    draw_curvature(axes, terms, flatness.of_runs(pairs))
+    thick = [line.get_ydata()[0] for line in axes.lines if len(line.get_ydata()) == 2][:2]
+    assert thick == pytest.approx([0.5 * 32**0.5, 0.5 * 2**0.5])  # geometric means over seeds
+    for bars, level in zip(axes.containers, (6.0, 1.5), strict=True):
         np.testing.assert_allclose(np.asarray(bars.lines[0].get_ydata(), float), level)
     assert axes.get_yscale() == axes.get_xscale() == "log"
+    labels = [axes.yaxis.get_major_formatter()(value, 0) for value in (0.01, 1.0)]
+    assert labels == ["0.01", "1"]  # as mathematics, unparsed, they leave the panel no room
 
 
-SMALL = {"alphas": (0.0, 0.1, 0.5, 2.0), "draws": 2}
+SMALL = {"alphas": (0.0, 0.05, 0.1, 0.5, 2.0), "draws": 2}
+FILES = {"curvature.csv", "flatness.csv", "curvature.png", "curvature.pdf"}
 
 
+@pytest.mark.filterwarnings("error")
 def test_the_report_has_a_section_only_where_pairs_were_measured(tmp_path):
-    plain = make_results(tmp_path / "plain", make_plan(("mlp", "cnn"), **SMALL))
-    both = make_results(tmp_path / "both", make_plan(("mlp", "cnn"), **SMALL, antithetic=True))
-    again = make_results(tmp_path / "again", make_plan(("mlp", "cnn"), **SMALL, antithetic=True))
+    plain = make_results(tmp_path / "plain", make_plan(("mlp", "vit"), **SMALL))
+    both = make_results(tmp_path / "both", make_plan(("mlp", "vit"), **SMALL, antithetic=True))
+    again = make_results(tmp_path / "again", make_plan(("mlp", "vit"), **SMALL, antithetic=True))
     for folder in (plain, both, again):
-        report.rebuild(folder)
+        assert not report.rebuild(folder).missing
     extra = {p.name for p in both.iterdir()} - {p.name for p in plain.iterdir()}
-    assert extra == {"curvature.csv", "curvature.png", "curvature.pdf"}
+    assert extra == FILES
     for name in (*extra, "report.html", "report.md"):
         assert (both / name).read_bytes() == (again / name).read_bytes()
+    for name in ("sweep.csv", "summary.csv", "effects.csv", "endpoints.csv"):
+        assert (both / name).read_bytes() == (plain / name).read_bytes()
     for name, images in (("report.html", 2), ("report.md", 1)):
         texts = [(folder / name).read_text() for folder in (plain, both)]
         assert ["Does flatness explain it?" in text for text in texts] == [False, True]
@@ -137,18 +169,17 @@ def test_the_report_has_a_section_only_where_pairs_were_measured(tmp_path):
         assert texts[1].count(mark) == texts[0].count(mark) + images
         assert "first 1,024 training" in texts[1].replace("\n", " ")
     table = pd.read_csv(both / "curvature.csv")
-    assert len(table) == 2 * 2 * 3 * 3 and (table.trace == 2.5).all()
+    assert len(table) == 2 * 2 * 3 * 4
+    assert table.groupby("architecture").pairs.unique().to_dict() == {"mlp": [32], "vit": [12]}
     np.testing.assert_allclose(table.predicted, 1.25 * table.alpha**2)
-    assert read(both).traces.error.iloc[0] == pytest.approx(1 / 3**0.5)
+    assert len(pd.read_csv(both / "flatness.csv")) == 2 * 2 * 3
 
 
-def test_pairs_on_test_images_alone_are_shown_as_they_are(tmp_path):
-    """As in a record that was measured before there was an estimate of the Hessian."""
-    plan = make_plan(("mlp",), **SMALL, antithetic=True)
-    folder = make_results(tmp_path, plan)
-    results = read(folder)
-    part = replace(results, training=results.training[:0], traces=results.traces[:0])
-    section = curvature.section(part)
-    trace, terms, test = section.tables
-    assert (trace.body, terms.body) == ([], []) and len(test.body) == 2 * 3
-    assert section.csv == section.charts == section.sentences == {}
+def test_pairs_without_forms_are_shown_without_a_prediction(tmp_path):
+    """As where the Hessian was taken along other draws, or not yet."""
+    results = read(make_results(tmp_path, make_plan(("mlp",), **SMALL, antithetic=True)))
+    found = curvature.section(replace(results, forms=results.forms[:0]))
+    flat, terms = found.tables
+    assert len(flat.body) == 2 and len(terms.body) == 2 * 4
+    assert all("Hessian has" not in line for line in found.sentences["mlp"])
+    assert curvature.section(replace(results, training=results.training[:0])).tables == []

@@ -1,6 +1,5 @@
 """hessian.py: against Hessians worked out in full, and against what pairs ±ε measure."""
 
-import hashlib
 import itertools
 
 import numpy as np
@@ -12,10 +11,9 @@ from scipy.linalg import hadamard
 from torch import nn
 
 import models
-from analysis import curvature, intervals
-from config import PROBES
+from analysis import curvature, flatness, intervals
 from data import batches
-from noise import noisy_parameters, relative_std, weight_noise
+from noise import noisy_parameters, relative_std, unit_noise, weight_noise
 from probes import hessian
 from store.checkpoints import content_digest
 
@@ -108,36 +106,6 @@ def orthogonal(model) -> list[dict[str, torch.Tensor]]:
     return signs_of(hadamard(64)[:, :count], model)
 
 
-# ---- The probes ------------------------------------------------------------------------------
-
-
-def test_signs_are_those_of_the_definition():
-    found = hessian.rademacher({"fc.weight": torch.empty(5, 30)}, 7, 3, 11)["fc.weight"]
-    key = hashlib.sha256(b"7/3/probe 11/fc.weight").digest()[:16]
-    stream = np.random.Philox(key=int.from_bytes(key, "little"))
-    words = [int(stream.random_raw()) for _ in range(3)]
-    bits = [(word >> place) & 1 for word in words for place in range(64)][:150]
-    assert found.dtype == torch.float32 and found.shape == (5, 30)
-    assert found.flatten().tolist() == [2.0 * bit - 1 for bit in bits]
-
-
-def test_signs_are_as_often_plus_and_independent():
-    parameters = {"a": torch.empty(100, 200), "b": torch.empty(100, 200)}
-    cases = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
-    drawn = [z for case in cases for z in hessian.rademacher(parameters, *case).values()]
-    for one, other in itertools.combinations(drawn, 2):
-        assert abs((one * other).mean()) < 5 / 20_000**0.5
-    assert all(set(z.unique().tolist()) == {-1, 1} for z in drawn)
-    assert all(abs(z.mean()) < 5 / 20_000**0.5 for z in drawn)
-
-
-def test_signs_of_a_tensor_do_not_depend_on_the_others():
-    a, b = torch.empty(3, 5), torch.empty(7)
-    both = hessian.rademacher({"a": a, "b": b}, 0, 0, 0)
-    assert torch.equal(hessian.rademacher({"b": b}, 0, 0, 0)["b"], both["b"])
-    assert torch.equal(hessian.rademacher({"b": b, "a": a}, 0, 0, 0)["a"], both["a"])
-
-
 # ---- Against the whole Hessian ---------------------------------------------------------------
 
 
@@ -160,30 +128,28 @@ def test_the_mean_form_of_a_tensor_is_its_own_trace(model, images, labels):
     found = hessian.quadratic_forms(model, images, labels, probes.__getitem__, len(probes))
     for name, place in places.items():
         assert np.mean(found[name]) == pytest.approx(np.trace(matrix[place, place]), rel=1e-6)
-    trace, _ = curvature.trace(found)
-    assert trace == pytest.approx(np.trace(matrix), rel=1e-6)
+    assert curvature.totals(found).mean() == pytest.approx(np.trace(matrix), rel=1e-6)
 
 
-def test_random_probes_estimate_the_trace_within_their_error(model, images, labels):
+def test_the_draws_of_a_run_estimate_the_trace_within_their_error(model, images, labels):
     matrix, _, _ = full(model, images, labels)
-    parameters = noisy_parameters(model)
-    found = hessian.quadratic_forms(
-        model, images, labels, lambda k: hessian.rademacher(parameters, 0, 5, k), 400
-    )
-    trace, error = curvature.trace(found)
-    assert abs(trace - np.trace(matrix)) < 4 * error
-    off = matrix - np.diag(np.diag(matrix))
-    assert error == pytest.approx((2 * (off**2).sum() / 400) ** 0.5, rel=0.2)  # Hutchinson's own
+    forms = curvature.totals(hessian.along_draws(model, images, labels, 0, 5, 400))
+    error = forms.std(ddof=1) / 400**0.5
+    assert abs(forms.mean() - np.trace(matrix)) < 4 * error
+    assert error == pytest.approx((2 * (matrix**2).sum() / 400) ** 0.5, rel=0.3)  # of normals
 
 
-def test_the_estimate_of_a_run_has_its_probes_and_depends_on_both_seeds(model, images, labels):
-    one, again, other, third = (
-        hessian.estimate(model, images, labels, *seeds)
-        for seeds in ((0, 5), (0, 5), (1, 5), (0, 6))
+def test_the_draws_are_those_of_the_sweep_and_depend_on_both_seeds(model, images, labels):
+    matrix, _, places = full(model, images, labels)
+    found = hessian.along_draws(model, images, labels, 7, 5, 3)
+    for draw, form in enumerate(curvature.totals(found)):
+        unit = unit_noise(noisy_parameters(model), 7, 5, draw)
+        z = np.concatenate([unit[name].flatten() for name in places])
+        assert form == pytest.approx(z @ matrix @ z, rel=1e-6)
+    assert (
+        hessian.along_draws(model, images, labels, 7, 5, 2).items()
+        <= {name: forms[:2] for name, forms in found.items()}.items()
     )
-    assert one == again and {len(f) for f in one.values()} == {PROBES}
-    for name in one:
-        assert not set(one[name]) & set(other[name]) and not set(one[name]) & set(third[name])
 
 
 def test_batches_make_no_difference(model, images, labels, monkeypatch):
@@ -199,7 +165,7 @@ def test_the_model_is_left_as_it_was(model, images, labels):
     model.train()
     before = content_digest(model.state_dict())
     with torch.no_grad():
-        hessian.estimate(model, images, labels, 0, 0)
+        hessian.along_draws(model, images, labels, 0, 0, 2)
     assert content_digest(model.state_dict()) == before and not model.training
     assert all(p.grad is None and p.requires_grad for p in model.parameters())
 
@@ -209,7 +175,7 @@ def test_a_loss_that_is_not_finite_gives_no_number(model, images, labels):
         model.third_more.weight.fill_(1e200)
     found = hessian.quadratic_forms(model, images, labels, orthogonal(model).__getitem__, 2)
     assert None in itertools.chain(*found.values())
-    assert np.isnan(curvature.trace(found)[0])
+    assert np.isnan(curvature.totals(found)).any()
 
 
 def test_a_tensor_that_the_loss_does_not_see_has_no_curvature(images, labels):
@@ -218,7 +184,7 @@ def test_a_tensor_that_the_loss_does_not_see_has_no_curvature(images, labels):
             return self.second(self.activation(self.first(x[:, :2].double().flatten(1))))
 
     torch.manual_seed(0)
-    found = hessian.estimate(Idle(), images, labels, 0, 0)
+    found = hessian.along_draws(Idle(), images, labels, 0, 0, 2)
     assert set(found["third.weight"]) == {0.0} and 0.0 not in found["first.weight"]
 
 
@@ -232,7 +198,7 @@ def test_every_architecture_has_second_derivatives(name):
     parameters = noisy_parameters(model)
     images = torch.randint(0, 256, (3, 28, 28)).byte()
     found = hessian.quadratic_forms(
-        model, images, torch.arange(3), lambda k: hessian.rademacher(parameters, 0, 0, k), 1
+        model, images, torch.arange(3), lambda k: unit_noise(parameters, 0, 0, k), 1
     )
     assert list(found) == list(parameters)
     values = [f for (f,) in found.values()]
@@ -253,6 +219,10 @@ def pairs(model, images, labels, units, alphas, loss) -> pd.DataFrame:
     columns = ["alpha", "draw", "sign", "loss"]
     who = dict(zip(intervals.RUN, ("tiny", "clean", 0), strict=True))
     return pd.DataFrame(rows, columns=columns).assign(**who, correct=0, total=total)
+
+
+def terms_of(rows: pd.DataFrame) -> pd.DataFrame:
+    return curvature.curvature_term(curvature.pair_terms(rows))
 
 
 @pytest.fixture
@@ -276,19 +246,19 @@ def linear() -> nn.Module:
 
 
 ALPHAS = (0.1, 1.0, 20.0)
+DRAWS = 16
 
 
 def test_on_a_quadratic_loss_the_prediction_is_exact_in_expectation(linear, images, labels):
     """At every α: a quadratic loss is its second order."""
-    found = hessian.estimate(linear, images, labels, 0, 0)
-    assert len(found) == 2
     probes = orthogonal(linear)
     exact = hessian.quadratic_forms(
         linear, images, labels, probes.__getitem__, len(probes), loss=squared
     )
-    trace, _ = curvature.trace(exact)
+    trace = curvature.totals(exact).mean()
+    assert len(exact) == 2
     rows = pairs(linear, images, labels, probes, ALPHAS, squared)
-    terms = curvature.curvature_term(rows).set_index("alpha")
+    terms = terms_of(rows).set_index("alpha")
     assert (terms.pairs == len(probes)).all()
     for alpha in ALPHAS:
         assert terms.even[alpha] == pytest.approx(alpha**2 * trace / 2, rel=1e-6)
@@ -301,7 +271,7 @@ def test_on_a_quadratic_loss_each_pair_splits_into_its_linear_and_its_curvature_
     drawn = np.random.default_rng(0).normal(size=(4, len(matrix))).astype(np.float32)
     rows = pairs(linear, images, labels, signs_of(drawn, linear), ALPHAS, squared)
     for draw, z in enumerate(drawn.astype(float)):
-        terms = curvature.curvature_term(rows[(rows.draw == draw) | (rows.alpha == 0)])
+        terms = terms_of(rows[(rows.draw == draw) | (rows.alpha == 0)])
         terms = terms.set_index("alpha")
         for alpha in ALPHAS:
             assert terms.odd[alpha] == pytest.approx(alpha * gradient @ z, rel=1e-6)
@@ -314,11 +284,57 @@ def test_beyond_the_second_order_the_prediction_fails_and_the_radius_says_where(
     """The tests above could hold for any loss if α had no effect on what is compared."""
     probes = orthogonal(model)
     found = hessian.quadratic_forms(model, images, labels, probes.__getitem__, len(probes))
-    trace, _ = curvature.trace(found)
+    trace = curvature.totals(found).mean()
     alphas = np.array([0.01, 0.1, 5.0, 30.0, 1000.0])
-    terms = curvature.curvature_term(pairs(model, images, labels, probes, alphas, F.cross_entropy))
+    terms = terms_of(pairs(model, images, labels, probes, alphas, F.cross_entropy))
     prediction = alphas**2 * trace / 2
     ratio = prediction / terms.even
     assert ratio.iloc[0] == pytest.approx(1, rel=0.01) and not 0.5 < ratio.iloc[-1] < 2
-    low, high = curvature.validity_radius(alphas, prediction, terms.even)
-    assert low == high == next(a for a, r in zip(alphas, ratio) if not 0.5 <= r <= 2)
+    level = 2 * terms.even.iloc[1] / alphas[1] ** 2
+    low, high = flatness.radius(alphas, terms.even.to_numpy(), level)
+    assert 0.1 < low == high < next(a for a, r in zip(alphas, ratio) if not 0.5 <= r <= 2)
+
+
+class Kinked(nn.Module):
+    """Many units, so that noise crosses kinks of some of them at any α."""
+
+    def __init__(self, activation):
+        super().__init__()
+        self.first, self.last = nn.Linear(SIDE * SIDE, 300), nn.Linear(300, 3)
+        self.activation = activation
+        self.double()
+
+    def forward(self, x):
+        return self.last(self.activation(self.first(x[:, 0].double().flatten(1) - 0.5)))
+
+
+def trained(activation, images, labels) -> Kinked:
+    torch.manual_seed(0)
+    model = Kinked(activation)
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    for _ in range(60):
+        optimizer.zero_grad()
+        whole_loss(model, images, labels).backward()
+        optimizer.step()
+    return model
+
+
+def test_the_hessian_has_all_of_the_curvature_of_tanh_and_not_of_relu():
+    """The same net, data and draws: kinks alone make the difference."""
+    stream = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (60, SIDE, SIDE), generator=stream).byte()
+    labels = (images.float().mean((1, 2)) > 127).long() + (images[:, 0, 0] > 100)
+    shares = {}
+    for activation in (torch.tanh, torch.relu):
+        model = trained(activation, images, labels)
+        units = [unit_noise(noisy_parameters(model), 0, 0, draw) for draw in range(DRAWS)]
+        rows = pairs(model, images, labels, units, (0.01, 0.03), F.cross_entropy)
+        forms = curvature.totals(hessian.along_draws(model, images, labels, 0, 0, DRAWS))
+        who = dict(zip(intervals.RUN, ("tiny", "clean", 0), strict=True))
+        table = pd.DataFrame({"draw": range(DRAWS), "form": forms}).assign(**who)
+        found = flatness.of_runs(curvature.pair_terms(rows, table)).iloc[0]
+        assert found.pairs == DRAWS
+        shares[activation] = found.share, found.share_error
+    assert shares[torch.tanh] == (pytest.approx(1, abs=0.005), pytest.approx(0, abs=0.001))
+    share, error = shares[torch.relu]
+    assert share * np.exp(3 * error) < 0.9

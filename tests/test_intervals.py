@@ -263,9 +263,13 @@ def quadratic_rows(draws=400, alphas=(0.1, 0.5), size=6) -> tuple[pd.DataFrame, 
     return pd.DataFrame(rows, columns=columns), known
 
 
+def terms_of(rows: pd.DataFrame) -> pd.DataFrame:
+    return curvature.curvature_term(curvature.pair_terms(rows))
+
+
 def test_pairs_split_a_quadratic_loss_into_linear_term_and_curvature():
     rows, known = quadratic_rows()
-    terms = curvature.curvature_term(rows).set_index("alpha")
+    terms = terms_of(rows).set_index("alpha")
     forms = np.einsum("ki,ij,kj->k", known["z"], known["H"], known["z"])
     for alpha in (0.1, 0.5):
         term = terms.loc[alpha]
@@ -277,56 +281,20 @@ def test_pairs_split_a_quadratic_loss_into_linear_term_and_curvature():
     assert terms.even[0.5] / terms.even[0.1] == pytest.approx(25)
 
 
-def test_second_order_prediction_is_exact_in_expectation_on_a_quadratic_loss():
-    rows, known = quadratic_rows()
-    signs = np.random.default_rng(1).choice([-1.0, 1.0], (16, 6))
-    shares = {f"w{i}": list(signs[:, i] * (signs @ known["H"])[:, i]) for i in range(6)}
-    total, error = curvature.trace(shares)
-    forms = np.einsum("ki,ij,kj->k", signs, known["H"], signs)
-    assert total == pytest.approx(forms.mean())
-    assert error == pytest.approx(forms.std(ddof=1) / 4)
-    assert abs(total - known["trace"]) < 3 * error
-
-    exact = pd.DataFrame([("toy", "clean", 0, known["trace"], 0.0)])
-    exact.columns = [*intervals.RUN, "trace", "error"]
-    terms = curvature.curvature_term(rows)
-    for row in curvature.compare(terms, exact).itertuples():
-        assert row.predicted == pytest.approx(row.alpha**2 * known["trace"] / 2)
-        half = terms.set_index("alpha").even_half[row.alpha]
-        assert abs(row.measured - row.predicted) < 1.5 * half
-        assert row.ratio == pytest.approx(row.predicted / row.measured)
-        assert (row.seeds, row.pairs) == (1, 400)
-
-
-def test_trace_with_a_number_that_is_not_finite_is_not_known():
-    assert all(math.isnan(x) for x in curvature.trace({"a": [1.0, None], "b": [1.0, 1.0]}))
-    assert math.isnan(curvature.trace({"a": [1.0]})[1])
-
-
 def test_single_draws_without_their_partner_are_no_pairs():
     rows, _ = quadratic_rows(draws=5)
     lone = rows[(rows.sign > 0) | (rows.draw != 3)]
-    assert set(curvature.curvature_term(lone).pairs) == {4}
-    assert curvature.curvature_term(rows[rows.sign > 0]).empty
+    assert set(terms_of(lone).pairs) == {4}
+    assert terms_of(rows[rows.sign > 0]).empty
 
 
 def test_a_pair_whose_loss_is_not_finite_leaves_no_term():
     rows, _ = quadratic_rows(draws=5)
     alpha = rows.alpha.max()
     rows.loc[(rows.alpha == alpha) & (rows.draw == 3) & (rows.sign < 0), "loss"] = np.nan
-    terms = curvature.curvature_term(rows).set_index("alpha")
+    terms = terms_of(rows).set_index("alpha")
     assert terms.loc[alpha, ["even", "odd", "even_half", "odd_half"]].isna().all()
     assert terms.drop(index=alpha)[["even", "odd"]].notna().all(axis=None)
-
-
-def test_validity_radius_is_the_first_alpha_outside():
-    alpha = [0.1, 0.2, 0.5, 1.0]
-    assert curvature.validity_radius(alpha, [1, 1, 2.1, 1], [1, 1, 1, 1]) == (0.5, 0.5)
-    assert curvature.validity_radius(alpha, [1, 0.49, 1, 1], [1, 1, 1, 1]) == (0.2, 0.2)
-    assert curvature.validity_radius(alpha, [0.5, 2, 1, 1], [1, 1, 1, 1]) == (1.0, math.inf)
-    assert curvature.validity_radius([1.0, 0.1], [9, 1], [1, 1]) == (1.0, 1.0)  # in any order
-    assert curvature.validity_radius([0.1], [1], [-1]) == (0.1, 0.1)
-    assert math.isnan(curvature.validity_radius([], [], [])[0])
 
 
 def test_layers_add_up_where_the_loss_is_separable():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import models
 from analysis import intervals
 from analysis.needs import half_widths, is_complete, lacking
-from config import LEAST_DRAWS, PROBES, Recipe, Run, Sweep
+from config import LEAST_DRAWS, PAIRS, Recipe, Run, Sweep
 from data import Dataset
 from runner import execute
 from store import records
@@ -215,7 +215,7 @@ def test_a_sweep_is_left_with_nothing_only_at_its_end(whole):
     assert is_complete(record, replace(PRECISE, antithetic=True))
     assert len(said) == sum(len(b["rows"]) for b in record["measurements"]) + 1  # and the Hessian
     (block,) = record["curvature"]
-    assert block["images"] == 50 and {len(f) for f in block["forms"].values()} == {PROBES}
+    assert block["images"] == 50 and {len(f) for f in block["forms"].values()} == {PAIRS["mlp"]}
 
 
 def test_draws_differ_in_number_by_strength(whole):
@@ -240,28 +240,27 @@ def test_extending_keeps_every_row_as_it_was(whole, model, dataset):
     assert len(records.rows(fixed, PRECISE.settings)) == 1 + 2 * 2 and "curvature" not in fixed
     precise, _ = extended(fixed, model, dataset, PRECISE)
     both, _ = extended(precise, model, dataset, replace(PRECISE, antithetic=True))
-    for short, long in ((fixed, precise), (precise, both)):
-        kept = {repr(row) for row in records.rows(long, PRECISE.settings)}
-        assert {repr(row) for row in records.rows(short, PRECISE.settings)} < kept
+    short, long = ({repr(r) for r in records.rows(x, PRECISE.settings)} for x in (fixed, precise))
+    assert short < long
     here, there = ({repr(r) for r in records.rows(x, PRECISE.settings)} for x in (both, whole[0]))
     assert here & there and both["curvature"] == whole[0]["curvature"]
+    assert records.rows(both, PRECISE.settings) == records.rows(precise, PRECISE.settings)
 
 
 def test_a_minus_draw_is_its_plus_draw_mirrored(model, dataset):
     """At an α so small that the loss is nearly linear in it, the two changes are opposite."""
     sweep = Sweep(alphas=(0.0, 0.01), draws=3, antithetic=True)
     record, _ = extended(EMPTY, model, dataset, sweep)
-    for settings in (sweep.settings, sweep.training_settings):
-        loss = {tuple(row[:3]): row[5] for row in records.rows(record, settings)}
-        for draw in range(3):
-            up, down = (loss[0.01, draw, s] - loss[0.0, 0, 1] for s in (1, -1))
-            assert abs(up + down) < 0.2 * abs(up)
+    loss = {tuple(row[:3]): row[5] for row in records.rows(record, sweep.training_settings)}
+    for draw in range(3):
+        up, down = (loss[0.01, draw, s] - loss[0.0, 0, 1] for s in (1, -1))
+        assert abs(up + down) < 0.2 * abs(up)
 
 
-def test_training_images_are_measured_with_the_draws_asked_for(whole):
+def test_training_images_are_measured_in_the_pairs_of_the_architecture(whole):
     """A precision is one of accuracy on the test images: it adds nothing to the others."""
     rows = records.rows(whole[0], PRECISE.training_settings)
-    points = replace(PRECISE, precision=0.0, antithetic=True).points
+    points = replace(PRECISE, antithetic=True).in_pairs("mlp").points
     assert sorted((r[0], r[1], r[2]) for r in rows) == sorted(points)
     assert {row[4] for row in rows} == {50}
 
