@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from config import Run
-from runner import pool
+from runner import serving
 from store.files import write_whole
 
 STALE = 60.0  # seconds without a sign of life after which nobody is believed to be at work
@@ -154,7 +154,7 @@ def _is_taken(file: Path) -> bool:
         content, written, facts = b"", None, None
     if facts and not may_be_at_work(facts):
         return False
-    patience = STALE if facts else pool.BEAT  # it may be made this moment and not yet written
+    patience = STALE if facts else serving.BEAT  # it may be made this moment and not yet written
     if written is not None and _now(file.parent) - written > patience:
         return False
     before, since = _watched.get(file, (None, 0.0))
@@ -205,7 +205,7 @@ def working(results: Path, run: Run, stopped: type[Exception]) -> Iterator[Calla
 
     beat()
     try:
-        with pool.signs_of_life(beat):
+        with serving.signs_of_life(beat):
             yield tell
     except stopped as error:
         write(file, "stopped", reason=str(error))

@@ -25,8 +25,8 @@ from probes import hessian
 from probes.batchnorm import has_batchnorm, reestimated
 from runner import claims
 from runner.events import Kind
-from runner.pool import Later, stopping
 from runner.segments import go_on, say_change
+from runner.serving import Later, stopping
 from runner.trained import Stop, Tell, checked, trained_model
 from store import checkpoints, records
 from store import images as answers

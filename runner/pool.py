@@ -7,61 +7,20 @@ import collections
 import contextlib
 import functools
 import multiprocessing
-import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 
-from machine import memory
+from runner import serving
 from runner.events import Kind
-
-Work = Callable[..., None]
-"""A picklable function of (job, tell); tell(kind, **facts) reports progress."""
+from runner.serving import OURS, Work
 
 GRACE = 30.0  # seconds that a worker has to save when everything is to stop
 PAUSE = 3.0  # seconds before a job that asked to be done later is tried again
-BEAT = 10.0  # seconds between the signs of life that work gives
 HANGS = 600.0  # seconds without one after which a worker is ended: no step takes as long
 TRIES = 3  # of a job whose workers end or hang, one after the other, without an answer
-
-OURS = [getattr(signal, n) for n in ("SIGINT", "SIGHUP", "SIGUSR2") if hasattr(signal, n)]
-"""Signals that a terminal or Slurm sends to every process, and that the parent alone handles."""
-
-_stop = threading.Event()  # in a worker: set when it is asked to stop
-_signs: list[Callable[[], None]] = []  # in a worker: what passes its signs of life on
-_due = 0.0  # by the monotonic clock, when the next one is
-
-
-def stopping() -> bool:
-    """Tell work, in a worker, whether to save what it has and end.
-
-    Work asks after each step, and so shows that it does not hang: every `BEAT` seconds that is
-    passed on. No thread does it, which would live on where the work hangs.
-    """
-    global _due
-    now = time.monotonic()
-    if now >= _due:
-        _due = now + BEAT
-        for sign in [*_signs]:
-            sign()
-    return _stop.is_set()
-
-
-@contextlib.contextmanager
-def signs_of_life(sign: Callable[[], None]) -> Iterator[None]:
-    """Within this context `sign` is called every `BEAT` seconds, as long as the work goes on."""
-    _signs.append(sign)
-    try:
-        yield
-    finally:
-        _signs.remove(sign)
-
-
-class Later(Exception):
-    """Raised by work that cannot be done now, but should be tried again after the others."""
 
 
 def run_jobs(
@@ -105,7 +64,9 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.silent = 0.0  # seconds without a message, while its parent was awake
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, work, setup), daemon=True)
+        self.process = context.Process(
+            target=serving.serve, args=(theirs, work, setup), daemon=True
+        )
         self.process.start()
         theirs.close()  # so that a dead worker shows as the end of the pipe
 
@@ -163,9 +124,11 @@ class _Pool:
     def listen(self) -> None:
         """Wait for workers to say something, or for a job to have waited; take one message each."""
         before = time.monotonic()
-        heard = wait([worker.connection for worker in self.busy], PAUSE if self.waiting else BEAT)
+        heard = wait(
+            [worker.connection for worker in self.busy], PAUSE if self.waiting else serving.BEAT
+        )
         # This process may have been suspended itself, which is no silence of theirs.
-        awake = min(time.monotonic() - before, 2 * BEAT)
+        awake = min(time.monotonic() - before, 2 * serving.BEAT)
         for worker in [*self.busy]:
             said = worker.connection in heard
             worker.silent = 0.0 if said else worker.silent + awake
@@ -251,41 +214,3 @@ def _cause_of_death(code: int | None) -> str:
         hint = " (out of memory?)" if name == "SIGKILL" else ""
         return f"its worker was killed by {name}{hint}"
     return f"its worker ended with status {code}" if code else "its worker ended without an answer"
-
-
-def _serve(connection: Connection, work: Work, setup: Callable[[], None] | None) -> None:
-    """Be a worker: take jobs from the connection until it ends."""
-    for number in OURS:
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: _stop.set())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-    def tell(kind: str, **facts) -> None:
-        with contextlib.suppress(OSError):  # the parent hung up: go on to save
-            connection.send((kind, facts))
-
-    broken = None
-    try:
-        if setup is not None:
-            setup()
-    except Exception as error:  # each job is told why this worker can do none
-        broken = error
-    with contextlib.suppress(EOFError, OSError), signs_of_life(lambda: tell(Kind.BEAT)):
-        while not _stop.is_set():
-            job = connection.recv()
-            try:
-                if broken:
-                    raise broken
-                work(job, tell)
-                answer = (Kind.DONE, {})
-            except Later as error:
-                answer = (Kind.LATER, {"reason": str(error)})
-            except Exception as error:  # the job failed; this worker can take the next one
-                answer = (Kind.FAILED, {"reason": memory.say(error)})
-            connection.send(answer)
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent dies, so that no worker is orphaned."""
-    wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)

@@ -19,7 +19,8 @@ from runner.events import Kind
 from runner.execute import extend, load_dataset
 from runner.listeners import Progress
 from runner.overview import Shelf, look, number_of
-from runner.pool import Later, run_jobs, stopping
+from runner.pool import run_jobs
+from runner.serving import Later, stopping
 from runner.verdict import CONSISTENT, CONTRADICTS, SAME, Again, judge
 from store import checkpoints, records
 from store.files import Damaged, Foreign

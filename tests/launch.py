@@ -25,7 +25,7 @@ import report
 import run_experiments
 import train
 from conftest import ROOT
-from runner import claims, execute, pool, trained
+from runner import claims, execute, serving, trained
 from store import checkpoints, records
 
 WORDS = "mlp --seeds 0 --epochs 3 --train-size 256 --batch-size 16 --test-size 200 --alphas 0 0.3 1"
@@ -187,7 +187,7 @@ def work_in_forks() -> None:
         multiprocessing.get_context("fork"),
         [],
         multiprocessing.Pipe,
-        pool._serve,
+        serving.serve,
     )
 
     def noted_pipe():
@@ -199,7 +199,7 @@ def work_in_forks() -> None:
             ours.close()
         serve(*args)
 
-    fork.Pipe, pool._serve = noted_pipe, serve_alone
+    fork.Pipe, serving.serve = noted_pipe, serve_alone
     multiprocessing.get_context = lambda kind: fork
 
 
@@ -269,7 +269,7 @@ def signal_in_step(n: int, number: int, everybody: bool) -> None:
         loss = step(*args)
         if next(count) == n:
             os.killpg(0, number) if everybody else os.kill(os.getppid(), number)
-            while not pool.stopping():
+            while not serving.stopping():
                 time.sleep(0.01)
         return loss
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from config import Run
-from runner import claims, pool
+from runner import claims, serving
 from store.files import write_whole
 
 RUN = Run("mlp", "clean", 0)
@@ -88,7 +88,7 @@ def test_what_is_no_status_is_not_waited_for(file, clock, make):
     os.utime(file, (time.time() + 1e6,) * 2)
     assert claims.read(file) is None
     assert not is_free(file)  # it may be made this moment
-    clock.seconds += pool.BEAT + 1
+    clock.seconds += serving.BEAT + 1
     assert is_free(file)
 
 
@@ -120,22 +120,22 @@ def test_the_beats_come_from_the_work_and_end_with_it(tmp_path, monkeypatch):
         first = beat()
         tell("training", epoch=1, of=4)
         assert beat() == first + 1
-        monkeypatch.setattr(pool, "_due", 0.0)
-        pool.stopping()
+        monkeypatch.setattr(serving, "_due", 0.0)
+        serving.stopping()
         facts = claims.read(file)
         assert (facts["beat"], facts["state"], facts["epoch"]) == (first + 2, "training", 1)
-    assert not file.exists() and not pool._signs
+    assert not file.exists() and not serving._signs
 
 
 def test_a_worker_that_hangs_gives_no_sign_of_life(tmp_path):
     code = f"""
 import time
 from pathlib import Path
-from runner import claims, pool
-pool.BEAT = 0.01
+from runner import claims, serving
+serving.BEAT = 0.01
 import test_claims
 with claims.working(Path({str(tmp_path)!r}), test_claims.RUN, test_claims.Stopped):
-    pool.stopping()
+    serving.stopping()
     print("at work", flush=True)
     time.sleep(600)
 """

@@ -16,6 +16,7 @@ import noise
 import noises
 from config import Recipe, Run
 from noise import noisy_parameters, unit_noise
+from probes.saved import find_models
 from store import checkpoints
 from store.checkpoints import content_digest
 
@@ -131,7 +132,7 @@ def test_a_checkpoint_of_what_is_not_registered_is_left_out_in_a_sentence(
     path = checkpoints.final_path(tmp_path, run)
     checkpoints.save(path, run, checkpoints.finished(model, [0.1], {}))
     monkeypatch.delitem(registry, name)
-    assert not list(evaluate.find_models(tmp_path, [run.architecture]))
+    assert not list(find_models(tmp_path, [run.architecture]))
     said = capsys.readouterr().err
     assert f"left out: {path}: " in said and "'own'" in said and said.count("\n") == 1
     assert "is not registered here" in said or "unknown dataset" in said

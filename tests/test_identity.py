@@ -12,6 +12,7 @@ import evaluate
 from analysis.needs import is_complete
 from config import Recipe, Regime, Run, Sweep, introduced, written
 from conftest import ROOT
+from probes.saved import load_model
 from store import checkpoints, records
 from store.plan import as_data, load_plan
 
@@ -35,7 +36,7 @@ def test_records_plan_and_checkpoint_of_before_still_load():
     plan = load_plan(OLD)
     assert [r.run_id for r in plan.runs] == [run.run_id] and is_complete(record, plan.sweep)
     assert json.loads(json.dumps(as_data(plan))) == json.loads((OLD / "plan.json").read_text())
-    found, model = evaluate.load_model(OLD / f"{run.run_id}.pt")
+    found, model = load_model(OLD / f"{run.run_id}.pt")
     assert found == run
     assert checkpoints.content_digest(model.state_dict()) == record["weights"]
 
@@ -43,7 +44,7 @@ def test_records_plan_and_checkpoint_of_before_still_load():
 def test_weights_of_before_are_measured_as_before(mnist):
     (path,) = OLD.glob("vit-*.json")
     record = records.load(path)
-    run, model = evaluate.load_model(OLD / f"{path.stem}.pt")
+    run, model = load_model(OLD / f"{path.stem}.pt")
     images, labels = mnist.test_images[:100], mnist.test_labels[:100]
     rows = record["measurements"][0]["rows"]
     found = evaluate.sweep(

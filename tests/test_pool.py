@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 
 from conftest import ROOT
-from runner import pool
+from runner import pool, serving
 from runner.events import Kind
 
 put_off = set()
@@ -31,13 +31,13 @@ def work(job, tell, fate=None):
             os._exit(3)
         case "later" if job not in put_off:
             put_off.add(job)
-            raise pool.Later("not now")
+            raise serving.Later("not now")
         case "quiet":
             os._exit(0)
         case "slow":
             time.sleep(600)
         case "late":  # fails when it should save
-            while not pool.stopping():
+            while not serving.stopping():
                 time.sleep(0.01)
             raise MemoryError("no more")
     tell("fact", value=job * 10)
@@ -126,19 +126,19 @@ def test_the_silence_of_workers_is_not_that_of_a_parent_which_was_suspended(monk
     worker = mock.Mock(connection=None, silent=0.0)
     here.busy[worker] = 0
     here.listen()
-    assert worker in here.busy and 0 < worker.silent <= 2 * pool.BEAT
+    assert worker in here.busy and 0 < worker.silent <= 2 * serving.BEAT
 
 
 def test_signs_of_life_come_from_work_that_asks_whether_to_stop(monkeypatch):
     heard = []
     monkeypatch.setattr(pool, "_due", 0.0)
-    with pool.signs_of_life(lambda: heard.append(1)):
-        assert not pool.stopping() and heard == [1]
-        assert not pool.stopping() and heard == [1]  # no more often than every BEAT seconds
+    with serving.signs_of_life(lambda: heard.append(1)):
+        assert not serving.stopping() and heard == [1]
+        assert not serving.stopping() and heard == [1]  # no more often than every BEAT seconds
         monkeypatch.setattr(pool, "_due", 0.0)
-        assert not pool.stopping() and heard == [1, 1]
+        assert not serving.stopping() and heard == [1, 1]
     monkeypatch.setattr(pool, "_due", 0.0)
-    assert not pool.stopping() and heard == [1, 1]
+    assert not serving.stopping() and heard == [1, 1]
 
 
 def broken_setup():
@@ -195,7 +195,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     script = f"""
 import sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
 import functools, test_pool
-from runner import pool
+from runner import pool, serving
 if __name__ == "__main__":
     show = lambda job, kind, facts: kind == "pid" and print(facts["pid"], flush=True)
     pool.run_jobs([0, 1], functools.partial(test_pool.work, fate={{0: "slow", 1: "slow"}}), 2, show)

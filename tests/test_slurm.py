@@ -46,7 +46,6 @@ SlurmdSpoolDir={home}/spool
 SlurmctldLogFile={home}/slurmctld.log
 SlurmdLogFile={home}/slurmd.log
 BatchStartTimeout=120
-SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0
 MessageTimeout=60
 MinJobAge=86400
 PreemptType=preempt/partition_prio
@@ -139,8 +138,9 @@ class Job:
         assert int(self.facts(task)["Restarts"]) == 1
 
     def release(self, task: int) -> None:
-        """Spare a requeued task the two minutes that Slurm lets it wait."""
-        self.slurm("scontrol", "update", f"JobId={self.number}_{task}", "StartTime=now")
+        """Spare a requeued task the two minutes that Slurm lets it wait, if they are not over."""
+        name = f"JobId={self.number}_{task}"
+        self.slurm("scontrol", "update", name, "StartTime=now", check=False)
 
     def processes(self, task: int) -> list[int]:
         """Return the Python processes of a task."""
