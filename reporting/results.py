@@ -10,6 +10,7 @@ import pandas as pd
 from analysis import curvature, intervals
 from analysis.intervals import RUN
 from analysis.needs import check_families, needs
+from analysis.stages import find_open
 from config import REESTIMATED, REGIMES, Run, Sweep
 from noises import FAMILIES
 from store import records
@@ -164,6 +165,8 @@ def find_missing(plan: Plan, found: list[Record]) -> list[str]:
             messages.append(f"{run.run_id}: no record")
         elif lacking := say_lacking(record, plan.sweep_of(run), others_of(run, plan, have)):
             messages.append(f"{run.run_id}: {'; '.join(lacking)}")
+    for name in find_open(plan):
+        messages.append(f"{name}: a second stage of draws, which run_experiments.py finds here")
     return messages
 
 
