@@ -31,6 +31,7 @@ from runner import claims, listeners, options, second, verify
 from runner.costs import cost, first_cost, second_cost, shards
 from runner.events import Kind
 from runner.execute import work
+from runner.fixing import fix_seeds
 from runner.forget import forget_asked
 from runner.listeners import Progress
 from runner.overview import describe, describe_status, find_behind, number_of, states_of
@@ -156,7 +157,7 @@ def prepare_folders(folders: Folders, plan: Plan) -> None:
         clear_leftovers(folder)
     for name in ("status", "runs.parts", "plan.parts"):
         clear_leftovers(folders.results / name)
-    ask(folders.results, plan)
+    ask(folders.results, fix_seeds(plan, folders))
 
 
 def join_earlier_plan(plan: Plan, folders: Folders) -> Plan:

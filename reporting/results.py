@@ -30,8 +30,9 @@ class Results:
     """Records of the plan's recipe, in table order: architecture, regime, seed."""
     rows: pd.DataFrame
     """A row per measurement on the test images: `intervals.RUN`, `records.COLUMNS`, size (the
-    realised RMS(w' − w)/std(W)) and chance, the accuracy of guessing. Architecture and regime are
-    categories in table order, so that every table and figure follows it."""
+    realised RMS(w' − w)/std(W)) and chance, the accuracy of guessing; looks (`analysis.looks`)
+    where there was more than one. Architecture and regime are categories in table order, so that
+    every table and figure follows it."""
     training: pd.DataFrame
     """The same for the training images on which the curvature is predicted; mostly empty."""
     traces: pd.DataFrame
@@ -129,7 +130,8 @@ def read(results_dir: Path) -> Results:
                 size = row[0] if family == "gaussian" else row[-1]
                 yield (*row[: len(records.COLUMNS)], size, chance)
 
-        return frame(rows_of, (*records.COLUMNS, "size", "chance"))
+        table = frame(rows_of, (*records.COLUMNS, "size", "chance"))
+        return with_looks(table, plan)
 
     def by_family(names: Iterable[str], batchnorm: str = "") -> dict[str, pd.DataFrame]:
         frames = {name: tested(name, batchnorm) for name in names}
@@ -148,6 +150,15 @@ def read(results_dir: Path) -> Results:
         reestimated=by_family(names_of_noise, REESTIMATED),
         left_out=[message.removeprefix(f"{folder}/") for message in (*others, *problems)],
     )
+
+
+def with_looks(rows: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """Return rows with how often what they are of was looked at, where that is more than once."""
+    counts = {name: len(groups) for name, groups in plan.looks}
+    if max(counts.values(), default=1) < 2:
+        return rows
+    named = rows.architecture.astype(object)
+    return rows.assign(looks=[max(1, counts.get(name, 1)) for name in named])
 
 
 def first_regimes(plan: Plan) -> list[str]:

@@ -64,7 +64,7 @@ def kind_of(plan) -> tuple:
 
 def said_by(plan) -> tuple:
     """Return what a plan says, however it is divided into parts."""
-    return plan.asked, plan.stages
+    return plan.asked, plan.stages, plan.looks
 
 
 def without(plan, asked, named: Collection[str] = ()):
@@ -97,7 +97,7 @@ def without(plan, asked, named: Collection[str] = ()):
     first, *others = left
     for part in others:
         first = part.joined(first)
-    return replace(first, stages=plan.stages)
+    return replace(first, stages=plan.stages, looks=plan.looks)
 
 
 def cut(part, asked) -> tuple:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from config import ONWARD, REGIMES, Recipe, Run, Sweep, make_runs, written
+from store import looks as fixing
 from store import shared, stages
 from store.changes import AXES, BROKEN, kind_of, united
 from store.files import Damaged, write_whole
@@ -32,11 +33,13 @@ class Plan:
     """What else was asked for by earlier commands, of the same recipe and evaluation settings."""
     stages: tuple[Stage, ...] = ()
     """What is known of second stages of draws."""
+    looks: fixing.Looks = ()
+    """Which seeds were fixed when it was executed, and which were added: see `store.looks`."""
 
     @property
     def parts(self) -> tuple["Plan", ...]:
         """This plan as plain ones: each a full cross product with one sweep."""
-        return replace(self, earlier=(), stages=()), *self.earlier
+        return replace(self, earlier=(), stages=(), looks=()), *self.earlier
 
     @property
     def all_regimes(self) -> tuple[str, ...]:
@@ -94,7 +97,8 @@ class Plan:
             parts.append(part)
         largest, *rest = sorted(parts, key=lambda p: (-len(p.runs), repr(p)))
         found = united_stages(self.stages, other.stages)
-        return replace(largest, earlier=tuple(rest), stages=found)
+        seen = fixing.united_looks(self.looks, other.looks)
+        return replace(largest, earlier=tuple(rest), stages=found, looks=seen)
 
     def select(self, records: list[Record]) -> tuple[list[Record], list[str]]:
         """Divide records into those of this plan's recipe and messages about the others.
@@ -241,6 +245,7 @@ def as_data(plan: Plan) -> dict:
     axes = {name: getattr(plan, name) for name in AXES}
     knobs = {"recipe": written(plan.recipe), "sweep": written(plan.sweep)}
     found = {"stages": [stages.as_data(stage) for stage in plan.stages]} if plan.stages else {}
+    found |= {"looks": fixing.as_data(plan.looks)} if plan.looks else {}
     return {**axes, **knobs, "earlier": tuple(as_data(part) for part in plan.earlier), **found}
 
 
@@ -279,7 +284,8 @@ def from_data(body: dict) -> Plan:
     """Return the plan that JSON data describes, or raise one of `BROKEN`."""
     earlier = tuple(plain(part) for part in body.pop("earlier", ()))
     found = united_stages((), map(stages.from_data, body.pop("stages", ())))
-    plan = replace(plain(body), earlier=earlier, stages=found)
+    seen = fixing.from_data(body.pop("looks", {}))
+    plan = replace(plain(body), earlier=earlier, stages=found, looks=seen)
     for part in plan.parts:
         if part.kind is Run and (unknown := {*part.regimes} - REGIMES.keys()):
             raise ValueError(f"regime {min(unknown)!r} is not registered here")
