@@ -5,8 +5,8 @@ word: with 5% each time, 9% with three seeds and then six, 12% with ten as well.
 seeds when it is first executed (`store.looks`), and has the whole error of 5% for them. Each
 time that seeds were added, the error of all words and of their intervals is a fifth of what it was
 (`SPENT`): together, over any number of looks, at most 5% × 1.25 = 6.25% of experiments have a false
-word in any of their reports, and at most 5% in the last one. `benchmarks/STATISTICS.md` has what
-else was tried.
+word in any of their reports, and at most 5% in the last one; simulated, 2.6 to 4.7% have one in
+any. `benchmarks/STATISTICS.md` has what else was tried.
 
 The number of looks stands in the rows, in the column `looks`; 1 where there is none.
 """

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from analysis import endpoints, intervals, looks
 from analysis.verdicts import LEVEL, RESOLVED, t_factor
+from conftest import ROOT
 from fakes import make_plan, make_results
 from reporting.opening import opening
-from reporting.pages import make_sections
+from reporting.pages import SECTIONS, make_sections
 from reporting.results import read
 from runner.fixing import fix_seeds
 from simulated import not_above, simulate
@@ -105,7 +106,7 @@ def test_one_look_has_the_whole_error_and_each_further_one_a_fifth():
         assert table.half[zero].to_numpy() == pytest.approx((factor * error[zero]).to_numpy())
         assert (table.half > plain.half).all()
         ends = endpoints.endpoints(rows.assign(looks=count), effects=table)
-        assert set(ends.comparisons) == {2 / part}
+        assert ends.comparisons.to_numpy() == pytest.approx(2 / part)
 
 
 def test_looks_of_one_architecture_cost_the_others_nothing():
@@ -137,7 +138,7 @@ def test_the_report_says_that_seeds_were_added(tmp_path):
     for groups in (((0, 1, 2, 3),), ((0, 1), (2, 3))):
         save_plan(tmp_path, replace(plan, looks=(("mlp", groups),)))
         results = read(tmp_path)
-        found = opening(results, make_sections(results))
+        found = opening(results, make_sections(results, SECTIONS))
         said[groups] = found.note
         assert ("added after a look" in found.brief) == (len(groups) > 1)
     once, twice = said.values()
@@ -152,3 +153,51 @@ def test_what_is_said_is_what_is_spent():
     assert looks.say_looks({"mlp": ((0, 1),)}, LEVEL) == ""
     assert [round(looks.total(n), 3) for n in (1, 2, 3)] == [1, 1.2, 1.24]
     assert list(itertools.accumulate(looks.SPENT**n for n in range(9)))[-1] < 1.25
+
+
+# ---- What was simulated ----------------------------------------------------------------------
+
+FOUND = json.loads((ROOT / "benchmarks" / "looks.json").read_text())
+TEXT = (ROOT / "benchmarks" / "STATISTICS.md").read_text()
+
+
+def make_rules(body: dict) -> str:
+    """Return the table of rules for one comparison: false in any look, power of any look."""
+    rules = list(dict.fromkeys(line["rule"] for line in body["comparisons"]))
+    lines = [f"| seeds at each look | {' | '.join(rules)} |", "|---|" + "---:|" * len(rules)]
+    ways = list(dict.fromkeys(tuple(line["way"]) for line in body["comparisons"]))
+    for way in ways:
+        mine = {x["rule"]: x for x in body["comparisons"] if tuple(x["way"]) == way}
+        cells = [f"{100 * mine[r]['false']:.1f} / {100 * mine[r]['power']:.0f}" for r in rules]
+        lines.append(f"| {', '.join(map(str, way))} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def make_words(body: dict) -> str:
+    """Return the table of the report's words."""
+    lines = ["| data | seeds at each look | 5% each time | now |", "|---|---|---:|---:|"]
+    for x in body["words"]:
+        cells = [f"{100 * x[name]:.1f}" for name in ("5% each time", "now")]
+        lines.append(f"| {x['data']} | {', '.join(map(str, x['way']))} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def make_factors(body: dict) -> str:
+    """Return the table of factors of a standard error."""
+    lines = [
+        "| seeds | " + " | ".join(str(x["seeds"]) for x in body["factors"]) + " |",
+        "|---|" + "---:|" * len(body["factors"]),
+    ]
+    for name in ("t", "always valid"):
+        lines.append(f"| {name} | " + " | ".join(f"{x[name]:.1f}" for x in body["factors"]) + " |")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("make", [make_rules, make_words, make_factors])
+def test_the_tables_are_those_of_the_simulation(make):
+    assert make(FOUND) in TEXT
+
+
+def test_what_was_simulated_is_what_is_spent():
+    assert FOUND["spent"] == looks.SPENT
+    assert max(x["now"] for x in FOUND["words"]) <= 1 - LEVEL
