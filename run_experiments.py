@@ -94,6 +94,8 @@ def run() -> int:
     part = shards(plan.runs, count, plan.sweep)[index - 1] if asked.shard else plan.runs
     states = states_of(part, plan, folders)
     print(describe(plan, states, folders), flush=True)
+    for line in second.describe_second(plan, plan.architectures):
+        print(f"  {line}", flush=True)
     if asked.shard:
         print(f"  shard {index} of {count}: {len(part)} of {len(plan.runs)} runs", flush=True)
     todo = [run for run, state in states.items() if state != "complete"]

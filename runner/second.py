@@ -52,7 +52,7 @@ def describe_second(plan: Plan, names: Iterable[str]) -> list[str]:
     """Return in words how many draws the second stage of some architectures has."""
     lines = []
     for stage in plan.stages:
-        if stage.architecture in names:
+        if plan.sweep.staged and stage.architecture in names:
             noise = dict(stage.settings).get("noise", "α")
             more = [f"{n} at {noise} = {a:g}" for a, n in stage.draws if n > plan.sweep.first_draws]
             lines.append(f"{stage.architecture}: {', '.join(more) or 'no more'}")
