@@ -25,7 +25,7 @@ USUAL_EPOCHS = 4
 """Those of an architecture that is not in `EPOCHS`."""
 
 LEAST_DRAWS = 10
-"""Draws before `Sweep.precision` may stop: the spread over fewer is too little known."""
+"""Draws of the first of two stages: the spread over fewer is too little known."""
 FIRST_ALPHAS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
 """What is measured in any case where no strengths are asked for, before the break is looked for."""
 ONWARD = "..."
@@ -144,18 +144,19 @@ class Sweep:
     alphas: tuple[float, ...] = ()
     """Noise strengths α to measure and no others, relative to each weight tensor's standard
     deviation; 0 is among them. None = 0 0.01 0.02 0.05 0.1 0.2, and on until the break is found."""
-    draws: int = field(default=5, metadata={"bounds": (1, 1_000_000)})
-    """Noise draws for every α > 0; α = 0 is measured once."""
+    draws: int | None = field(default=None, metadata={"bounds": (1, 1_000_000)})
+    """Noise draws for every α > 0, exactly so many; α = 0 is measured once. None = ten, and then a
+    second stage (`two_stage`, or that of `precision`)."""
     test_size: int = 0
     """Measure on the first this many test images; 0 = all."""
     noise_seed: int = field(default=0, metadata={"bounds": (0, 2**31 - 1)})
     """Seed of the evaluation noise; other seeds give other, independent draws."""
     precision: float = 0.0
-    """Draw on, α by α, until the mean accuracy of a model over its draws is known to this
-    half-width of its 95% t-interval, a fraction of 1 such as 0.002; at least ten draws. 0 = no
-    more than `draws`."""
+    """As many draws, α by α, as it takes to know the mean accuracy of a model over its draws to
+    this half-width of its 95% t-interval, a fraction of 1 such as 0.002: found once, from the
+    first ten of all runs. 0 = not asked for."""
     max_draws: int = 100
-    """Draws for one α at which `precision` gives up."""
+    """Draws for one α beyond which `precision` asks for no more."""
     antithetic: bool = False
     """Does flatness explain the fall? On the first training images measure pairs ±ε, which split
     the loss into its linear and its curvature term, and predict the latter from the Hessian along
@@ -166,8 +167,15 @@ class Sweep:
     find_break: bool = field(default=False, metadata={"introduced": False})
     """Go on beyond the strengths given, on a fixed ladder, until a model is halfway from its
     accuracy without noise to chance, and refine there (always where no strengths are given)."""
+    two_stage: bool = field(default=False, metadata={"introduced": False})
+    """When all runs of an architecture have `draws` draws (ten at least), find from their spread
+    how many more it takes, α by α, for draws to count little beside seeds (always where neither
+    draws nor a precision are given)."""
 
     def __post_init__(self):
+        if self.draws is None:
+            object.__setattr__(self, "draws", LEAST_DRAWS)
+            object.__setattr__(self, "two_stage", self.two_stage or not self.precision)
         if not self.alphas:
             object.__setattr__(self, "alphas", FIRST_ALPHAS)
             object.__setattr__(self, "find_break", True)
@@ -190,7 +198,8 @@ class Sweep:
             draws: how many different ones it has; None for any number.
             signed: whether −z means something for it.
         """
-        once = {} if draws is None else {"draws": draws, "precision": 0.0}
+        few = {"draws": draws, "precision": 0.0, "two_stage": False}
+        once = {} if draws is None else few
         own = {"alphas": self.families[name], "find_break": self.goes_on(name)}
         return replace(self, noise=(), antithetic=self.antithetic and signed, **own, **once)
 
@@ -216,17 +225,18 @@ class Sweep:
     def in_pairs(self, architecture: str) -> "Sweep":
         """Return what `antithetic` measures on training images, at the strengths of this sweep."""
         pairs = PAIRS.get(architecture, FEW_PAIRS)
-        return replace(self, draws=pairs, precision=0.0, find_break=False, noise=())
+        once = {"precision": 0.0, "two_stage": False}
+        return replace(self, draws=pairs, find_break=False, noise=(), **once)
+
+    @property
+    def staged(self) -> bool:
+        """Whether a second stage of draws follows."""
+        return self.two_stage or self.precision > 0
 
     @property
     def first_draws(self) -> int:
         """Draws that every α > 0 has."""
-        return max(self.draws, LEAST_DRAWS) if self.precision else self.draws
-
-    @property
-    def most_draws(self) -> int:
-        """Draws that no α has more of."""
-        return max(self.first_draws, self.max_draws) if self.precision else self.draws
+        return max(self.draws, LEAST_DRAWS) if self.staged else self.draws
 
     @property
     def signs(self) -> tuple[int, ...]:
@@ -237,7 +247,7 @@ class Sweep:
     def points(self) -> list[tuple[float, int, int]]:
         """Every (α, draw, sign) that is measured in any case, draw by draw; α = 0 once, as draw 0.
 
-        What `find_break` and `precision` add depends on the rows: see `analysis.needs`.
+        What `find_break` and a second stage add depends on the rows: see `analysis.needs`.
         """
         draws, alphas = range(self.first_draws), sorted(a for a in self.alphas if a > 0)
         return [(0.0, 0, 1), *((a, k, s) for k in draws for a in alphas for s in self.signs)]

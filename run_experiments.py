@@ -24,17 +24,19 @@ import torch
 
 import data
 from analysis.needs import check_families
-from config import Run
+from config import Run, Sweep
 from machine import offers
 from machine.checks import UsageError, choose_device, fail
-from runner import claims, listeners, options, pictures, verify
-from runner.costs import cost, shards
+from runner import claims, listeners, options, pictures, second, verify
+from runner.costs import cost, first_cost, second_cost, shards
 from runner.events import Kind
 from runner.execute import work
+from runner.fixing import fix_seeds
 from runner.forget import forget_asked
 from runner.listeners import Progress
 from runner.overview import describe, describe_status, find_behind, number_of, states_of
 from runner.pool import run_jobs
+from runner.second import settle
 from runner.signals import SIGNALS, Requeue, how_to_go_on, requeue, watch_signals
 from runner.trained import without_weights
 from store import records
@@ -84,6 +86,7 @@ def run() -> int:
         device = choose_device(asked.device)
         data.load(plan.recipe.dataset, folders.data)  # fetched once, before the workers start
         prepare_folders(folders, plan)
+        plan = settle(plan, folders)
     except (UsageError, data.DataError, Damaged, OSError) as error:
         fail(error)
 
@@ -91,6 +94,8 @@ def run() -> int:
     part = shards(plan.runs, count, plan.sweep)[index - 1] if asked.shard else plan.runs
     states = states_of(part, plan, folders)
     print(describe(plan, states, folders), flush=True)
+    for line in second.describe_second(plan, plan.architectures):
+        print(f"  {line}", flush=True)
     if asked.shard:
         print(f"  shard {index} of {count}: {len(part)} of {len(plan.runs)} runs", flush=True)
     todo = [run for run, state in states.items() if state != "complete"]
@@ -110,15 +115,21 @@ def run() -> int:
     tables = Tables(folders.results, alone=not asked.shard)
     track = functools.partial(listeners.track, folders, plan.sweep) if asked.tensorboard else None
     go = functools.partial(
-        run_all, plan=plan, folders=folders, device=device, threads=asked.threads, tables=tables
+        run_all, folders=folders, device=device, threads=asked.threads, tables=tables, track=track
     )
-    failed = go(todo, workers=workers, track=track)
+    later = sum(second_cost(run, plan.sweep) for run in part)
+    failed = go(todo, plan=plan, workers=workers, later=later)
     if plan.sweep.find_break:  # the regimes of a seed go on to the later break of them
         behind = [run for run in find_behind(todo, plan, folders) if run not in failed]
         if behind:
             count = number_of(len(behind), "run")
             print(f"{count} to measure on, as far as the other regime of the seed", flush=True)
-        failed |= go(behind, workers=min(workers, len(behind)), track=track)
+        failed |= go(behind, plan=plan, workers=min(workers, len(behind)), later=later)
+    plan = settle(plan, folders)  # its draws go on from here, where all have their first ones
+    left = second.left(plan, [run for run in part if run not in failed], folders)
+    workers = asked.workers or offers.default_workers(device, asked.threads, len(left))
+    failed |= go(left, plan=plan, workers=workers, price=second_cost)
+    print("".join(f"\n{line}\n" for line in second.say_open(plan, folders)), end="", flush=True)
     if not asked.shard:
         pictures.keep(plan, folders)
     written = tables.finish()
@@ -155,7 +166,7 @@ def prepare_folders(folders: Folders, plan: Plan) -> None:
         clear_leftovers(folder)
     for name in ("status", "runs.parts", "runs.images", "runs.images.parts", "plan.parts"):
         clear_leftovers(folders.results / name)
-    ask(folders.results, plan)
+    ask(folders.results, fix_seeds(plan, folders))
 
 
 def join_earlier_plan(plan: Plan, folders: Folders) -> Plan:
@@ -177,6 +188,8 @@ def run_all(
     threads: int,
     tables: "Tables",
     track: Callable[[Run, str, dict], None] | None = None,
+    price: Callable[[Run, Sweep], float] = first_cost,
+    later: float = 0.0,
 ) -> dict[Run, str]:
     """Do the runs side by side; return those that failed and why.
 
@@ -185,7 +198,7 @@ def run_all(
     """
     if not todo:
         return {}
-    here, sweep = offers.provenance(device, threads), plan.sweep
+    here, sweep = offers.provenance(device, threads), plan.staged
     do = functools.partial(
         work,
         sweep=sweep,
@@ -194,7 +207,7 @@ def run_all(
         provenance=here,
         regimes=plan.all_regimes,
     )
-    with Progress({run: cost(run, sweep) for run in todo}) as progress:
+    with Progress({run: price(run, sweep) for run in todo}, later=later) as progress:
 
         def on_event(run: Run, kind: str, facts: dict) -> None:
             progress(run, kind, facts)

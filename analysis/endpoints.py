@@ -19,6 +19,7 @@ import pandas as pd
 
 from analysis import curves
 from analysis.intervals import RUN, baseline_of, paired_effects
+from analysis.looks import part_of
 from analysis.verdicts import LEVEL, UNRESOLVED, find_word, t_factor
 
 COST, TOLERANCE = "cost", "tolerance"
@@ -52,7 +53,7 @@ def endpoints(
     baseline = baseline or baseline_of(rows)
     effects = paired_effects(rows, baseline=baseline) if effects is None else effects
     ratios = tolerances(rows, baseline)
-    family = 2 * ratios.groupby(RUN[0], observed=True).regime.nunique()
+    family = 2 * ratios.groupby(RUN[0], observed=True).regime.nunique() / part_of(rows)
     out = []
     for (architecture, regime), pairs in ratios.groupby(RUN[:2], observed=True):
         own = (effects.architecture == architecture) & (effects.regime == regime)

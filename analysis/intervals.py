@@ -232,6 +232,9 @@ def paired_effects(
     out = over_seeds(table, quantity, floor=least_spread(table))
     out["draws"], out["within"] = groups.draws.min(), np.sqrt(groups.within.mean())
     out = out.reset_index()
+    if "looks" in rows:
+        looks = rows.groupby("architecture", observed=True).looks.max()
+        out["looks"] = out.architecture.map(looks).astype(int)
     return (judge(out) if quantity == "accuracy" else out).rename(columns={"mean": "effect"})
 
 

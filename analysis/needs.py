@@ -1,22 +1,17 @@
 """Which measurements of a sweep are still to be made: pure functions of the rows. No torch.
 
-With `Sweep.precision` the number of draws is found while measuring, α by α: draws 0, 1, 2, … are
-made until the 95% t-interval of the mean accuracy over the first n of them has a half-width of at
-most the precision, for some n of at least `Sweep.first_draws`, or until there are
-`Sweep.most_draws`. What is asked for next depends on nothing but the rows: a sweep that was killed
-goes on to the same record as one that was not, and a coarser precision asks for the first draws of
-a finer one. More rows, such as a merge brings, never reopen an α that was finished.
-
-An interval from a rule that stops when it is short covers a little less than it says (Chow and
-Robbins, 1965: 95% in the limit of fine precision); ten draws at least keep that small. It serves
-to spend draws where they matter: the intervals of the report are those over seeds.
+Draws come in two stages where a sweep asks for that (`Sweep.two_stage`, `Sweep.precision`). The
+first, and the search for the break, has `Sweep.first_draws` of every strength. How many the second
+has is found from the first of all runs of an architecture (`analysis.stages`), and kept in the
+plan: it stands in the sweep that a plan gives (`store.stages`). Where it is not yet known, nothing
+more is needed. What is asked for next depends on nothing but that and the rows: a sweep that was
+killed goes on to the same record as one that was not, and more rows, such as a merge brings, ask
+for nothing more.
 """
 
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
-
-import numpy as np
 
 import noises
 from analysis.search import search
@@ -25,10 +20,13 @@ from noises.family import Family
 from noises.gaussian import gaussian
 from store.files import Damaged
 from store.records import Record, curvature_block, rows, traits
+from store.stages import MOST_DRAWS, Stage, draws_at, numbers_of
 
 Point = tuple[float, int, int]  # (alpha, draw, sign)
 USUAL_RUNGS = 9
 """Strengths that the search for the break usually adds: for estimates of time alone."""
+USUAL_STEEP = 5
+"""Strengths that usually have all draws of a second stage, likewise."""
 
 
 class Block(NamedTuple):
@@ -45,9 +43,9 @@ class Block(NamedTuple):
 def needs(record: Record | None, sweep: Sweep, others: Iterable[Record | None] = ()) -> list[Block]:
     """Return what a sweep asks for and a record (or None) lacks; [] if it is complete.
 
-    What is asked for may depend on what was measured (`Sweep.precision`, `Sweep.find_break`): ask
-    again when the first block is done. Pairs ±ε are measured on training images, at every rung
-    that the sweep on test images has come to.
+    What is asked for may depend on what was measured (`Sweep.find_break`): ask again when the first
+    block is done. Pairs ±ε are measured on training images, at every rung that the sweep on test
+    images has come to.
 
     Args:
         record: what was measured on one run.
@@ -59,8 +57,11 @@ def needs(record: Record | None, sweep: Sweep, others: Iterable[Record | None] =
     blocks = []
     for settings, part, family in kinds(record, sweep):
         least = max((top_of(other, settings, part, family) for other in others), default=0.0)
-        found = rows(record, settings) if record else []
-        blocks.append(Block("test", settings, lacking(found, part, family, chance(record), least)))
+        found, second = rows(record, settings) if record else [], ()
+        if record and part.staged:
+            second = numbers_of(sweep, record["identity"]["architecture"], settings)
+        points = lacking(found, part, family, chance(record), least, second)
+        blocks.append(Block("test", settings, points))
     blocks += needs_of_pairs(record, sweep, others) if sweep.antithetic else []
     return [block for block in blocks if block.points]
 
@@ -135,8 +136,17 @@ def is_complete(record: Record | None, sweep: Sweep, others: Iterable[Record | N
 
 
 def expected_points(sweep: Sweep) -> int:
-    """Return how many measurements a sweep of one family and policy is likely to take."""
+    """Return how many measurements the first stage of a sweep of one family and policy is likely to
+    take."""
     return len(sweep.points) + (USUAL_RUNGS * sweep.first_draws if sweep.find_break else 0)
+
+
+def expected_more(sweep: Sweep) -> int:
+    """Return how many the second stage of the Gaussian family, with frozen BatchNorm statistics, is
+    likely to take at most."""
+    steep = USUAL_STEEP if sweep.find_break else sum(alpha > 0 for alpha in sweep.alphas)
+    most = max(MOST_DRAWS * sweep.two_stage, sweep.max_draws * (sweep.precision > 0))
+    return steep * len(sweep.signs) * max(0, most - sweep.first_draws)
 
 
 def lacking(
@@ -145,18 +155,19 @@ def lacking(
     family: Family = gaussian,
     chance: float = 0.0,
     least: float = 0.0,
+    second: Iterable[Stage] = (),
 ) -> list[Point]:
     """Return what `sweep` asks to measure next, in the order to measure it; [] if it is complete.
 
-    First draw 0 of the search for the break; then all draws of every strength that it names; then,
-    draw by draw, one more of each strength whose mean is not yet precise enough: ask again when
-    they are measured.
+    First draw 0 of the search for the break; then the first stage of every strength that it names;
+    then, draw by draw, the second.
 
     Args:
         rows: measurements under the sweep's settings, in the order of `records.COLUMNS`.
         sweep: what is asked for, of one family.
         family: whose ladder is climbed.
         chance, least: see `search.search`.
+        second: what is known of the second stage.
     """
     counts = {(row[0], row[1], row[2]): row[3:5] for row in rows}
     found = search({p: c[0] / c[1] for p, c in counts.items()}, sweep, family, chance, least)
@@ -165,52 +176,12 @@ def lacking(
         return [p for p in first if p not in counts] or [(found.probe, 0, 1)]
     sweep = replace(sweep, alphas=(0.0, *found.rungs, *found.between), find_break=False)
     first = [point for point in sweep.points if point not in counts]
-    if first or not sweep.precision:
+    if first or not second:
         return first
-    more = []
-    for alpha in sweep.alphas[1:]:
-        draws = whole_draws(counts, alpha, sweep.signs)
-        if len(draws) < sweep.most_draws and not is_precise(draws, sweep):
-            more += [(alpha, len(draws), sign) for sign in sweep.signs]
+    more = [
+        (alpha, draw, sign)
+        for alpha in sweep.alphas[1:]
+        for draw in range(sweep.first_draws, draws_at(second, alpha, sweep.first_draws))
+        for sign in sweep.signs
+    ]
     return sorted((p for p in more if p not in counts), key=lambda p: (p[1], p[0], -p[2]))
-
-
-def whole_draws(counts: dict[Point, list[int]], alpha: float, signs: tuple[int, ...]) -> np.ndarray:
-    """Return (correct, total) of draws 0, 1, … of α, summed over `signs`, up to the first gap.
-
-    With both signs a pair ±ε is one independent unit.
-
-    Returns:
-        Integers (n, 2).
-    """
-    draws = []
-    while all((alpha, len(draws), sign) in counts for sign in signs):
-        found = [counts[alpha, len(draws), sign] for sign in signs]
-        draws.append([sum(part) for part in zip(*found, strict=True)])
-    return np.array(draws, dtype=np.int64).reshape(-1, 2)
-
-
-def is_precise(draws: np.ndarray, sweep: Sweep) -> bool:
-    """Return whether the rule has stopped at one of the draws (n, 2) of an α, or before."""
-    return bool((half_widths(draws)[sweep.first_draws - 1 :] <= sweep.precision).any())
-
-
-def half_widths(draws: np.ndarray) -> np.ndarray:
-    """Return the half-width of the t-interval of mean accuracy after 1, 2, … n units.
-
-    The standard deviation is taken as at least one image, 1/total, as everywhere (see `intervals`).
-
-    Args:
-        draws: (correct, total) of each unit, integers (n, 2).
-
-    Returns:
-        Fractions (n,); NaN after one unit.
-    """
-    from analysis.intervals import t_factor  # SciPy: where a precision is asked for, no sooner
-
-    n = np.arange(1, len(draws) + 1)
-    accuracy = draws[:, 0] / draws[:, 1]
-    away = accuracy - accuracy[:1]  # or the squares would cancel; no later draw may enter
-    squares = np.cumsum(away**2) - np.cumsum(away) ** 2 / n
-    sd = np.sqrt(np.maximum(squares, 0) / np.maximum(n - 1, 1))
-    return t_factor(n) * np.maximum(sd, 1 / draws[:, 1]) / np.sqrt(n)

@@ -25,6 +25,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.looks import part_of
+
 LEVEL = 0.95
 """Coverage of every interval, or of all that hold together."""
 MARGIN = 0.01
@@ -86,7 +88,8 @@ def judge(table: pd.DataFrame, margin: float = MARGIN) -> pd.DataFrame:
 
     Args:
         table: a row per architecture, regime and alpha: these columns, seeds, mean and sd (over
-            seeds); the rows of one architecture are a family.
+            seeds), and looks where there were several (see `looks`); the rows of one architecture
+            are a family.
         margin: effects below it are equivalent, in the unit of the mean.
 
     Returns:
@@ -98,14 +101,15 @@ def judge(table: pd.DataFrame, margin: float = MARGIN) -> pd.DataFrame:
     out, error = table.copy(), table.sd / np.sqrt(table.seeds)
     names = table.groupby("architecture", observed=True)
     zero = table.alpha == 0
-    shares = 2 * names.regime.transform("nunique")  # the endpoints of an architecture
+    left = table.architecture.map(part_of(table)).astype(float)  # of the error, after looks
+    shares = 2 * names.regime.transform("nunique") / left  # the endpoints of an architecture
 
     def word_at(comparisons) -> np.ndarray:
         half = t_factor(table.seeds, comparisons) * error
         return find_word(table["mean"] - half, table["mean"] + half, margin)
 
     spent = zero & ~np.isin(word_at(shares), RESOLVED)  # a zero that keeps its share
-    share = 1 - (spent / shares).groupby(table.architecture, observed=True).transform("sum")
+    share = left - (spent / shares).groupby(table.architecture, observed=True).transform("sum")
     with np.errstate(divide="ignore", invalid="ignore"):
         p = pd.Series(2 * stats.t.sf((table["mean"] / error).abs(), table.seeds - 1), table.index)
     p = p.where((table.seeds > 1) & ~zero)

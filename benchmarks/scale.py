@@ -79,10 +79,10 @@ def task(born: float, output: Path, *words: str) -> None:
             if kind == "timing":
                 timings.append(facts)
 
-    def run_all(*args, do=run_experiments.run_all):
+    def run_all(*args, do=run_experiments.run_all, **more):
         began = time.monotonic()
         spent["planning"] = began - start
-        failed = do(*args)
+        failed = do(*args, **more)
         if timings:
             first = min(t["began"] for t in timings)
             spent["processes"] += first - began

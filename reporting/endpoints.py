@@ -30,7 +30,7 @@ INTRO = (
 def section(results: Results) -> Section:
     """Return the two endpoints of each architecture and regime."""
     table = endpoints(results.rows, effects=results.effects)
-    sizes = sorted({int(n) for n in table.comparisons})
+    sizes = sorted({*(2 * table.groupby("architecture", observed=True).regime.nunique())})
     seeds = span(table.seeds.min(), table.seeds.max())
     baseline = baseline_of(results.rows)
     said = INTRO.format(baseline=baseline, endpoints=" or ".join(map(str, sizes)), seeds=seeds)

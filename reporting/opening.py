@@ -3,6 +3,8 @@
 from typing import NamedTuple
 
 from analysis.intervals import RUN
+from analysis.looks import say_looks
+from analysis.verdicts import LEVEL
 from config import REGIMES
 from reporting.results import Results
 from reporting.section import Section
@@ -67,6 +69,7 @@ def of_plan(results: Results, sections: dict[str, Section]) -> Opening:
             "points (0.01), paired by seed: the two share initial weights, batch order and "
             f"evaluation noise. {UNITS}"
         )
+    looks = say_looks(dict(plan.looks), LEVEL)
     spread = (
         f"The spread over seeds is taken as at least one {results.images} image, and at least what "
         "the draws alone would make it."
@@ -78,8 +81,8 @@ def of_plan(results: Results, sections: dict[str, Section]) -> Opening:
         f"{NOISE} Trained under such noise: {', '.join(trained) or 'none'}.",
         short=f"{plan.recipe.dataset}, {total} {results.images} images, {runs} of "
         f"{len(plan.runs)} planned runs.",
-        note=f"{note} {said.intro} {spread}",
-        brief=f"{brief} {said.intro}".strip(),
+        note=" ".join(filter(None, (note, looks, said.intro, spread))),
+        brief=" ".join(filter(None, (brief, looks, said.intro))),
         lines=sections["endpoints"].sentences,
         answers=said.sentences,
     )

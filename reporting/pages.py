@@ -115,7 +115,6 @@ def make_pages(
     """
     plan, rows = results.plan, results.rows
     provenance = [record["provenance"] for record in results.records]
-    alike = plan.sweep.first_draws if plan.sweep.precision else float("inf")
     facts = {
         "plan": plan,
         "opening": opening(results, sections),
@@ -127,7 +126,7 @@ def make_pages(
         "further": [part for part in sections.values() if part.title and part.tables],
         "settings": [settings_table(plan), provenance_table(provenance)],
         "missing": missing,
-        "unpaired": intervals.find_unpaired(on_rungs(results), draws=alike),
+        "unpaired": intervals.find_unpaired(on_rungs(results)),
         "left_out": results.left_out,
     }
     return {

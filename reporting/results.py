@@ -10,6 +10,7 @@ import pandas as pd
 from analysis import curvature, intervals
 from analysis.intervals import RUN
 from analysis.needs import check_families, needs
+from analysis.stages import find_open
 from config import REESTIMATED, REGIMES, Run, Sweep
 from noises import FAMILIES
 from reporting.answered import summarise
@@ -30,8 +31,9 @@ class Results:
     """Records of the plan's recipe, in table order: architecture, regime, seed."""
     rows: pd.DataFrame
     """A row per measurement on the test images: `intervals.RUN`, `records.COLUMNS`, size (the
-    realised RMS(w' − w)/std(W)) and chance, the accuracy of guessing. Architecture and regime are
-    categories in table order, so that every table and figure follows it."""
+    realised RMS(w' − w)/std(W)) and chance, the accuracy of guessing; looks (`analysis.looks`)
+    where there was more than one. Architecture and regime are categories in table order, so that
+    every table and figure follows it."""
     training: pd.DataFrame
     """The same for the training images on which pairs ±ε are measured; mostly empty."""
     forms: pd.DataFrame
@@ -132,7 +134,8 @@ def read(results_dir: Path) -> Results:
                 size = row[0] if family == "gaussian" else row[-1]
                 yield (*row[: len(records.COLUMNS)], size, chance)
 
-        return frame(rows_of, (*records.COLUMNS, "size", "chance"))
+        table = frame(rows_of, (*records.COLUMNS, "size", "chance"))
+        return with_looks(table, plan)
 
     def by_family(names: Iterable[str], batchnorm: str = "") -> dict[str, pd.DataFrame]:
         frames = {name: tested(name, batchnorm) for name in names}
@@ -155,6 +158,15 @@ def read(results_dir: Path) -> Results:
     )
 
 
+def with_looks(rows: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """Return rows with how often what they are of was looked at, where that is more than once."""
+    counts = {name: len(groups) for name, groups in plan.looks}
+    if max(counts.values(), default=1) < 2:
+        return rows
+    named = rows.architecture.astype(object)
+    return rows.assign(looks=[max(1, counts.get(name, 1)) for name in named])
+
+
 def first_regimes(plan: Plan) -> list[str]:
     """Return the regimes that come first in table order; the first one is the baseline."""
     return [plan.recipe.baseline] if plan.kind is OwnRun else list(REGIMES)
@@ -170,6 +182,8 @@ def find_missing(plan: Plan, found: list[Record]) -> list[str]:
             messages.append(f"{run.run_id}: no record")
         elif lacking := say_lacking(record, plan.sweep_of(run), others_of(run, plan, have)):
             messages.append(f"{run.run_id}: {'; '.join(lacking)}")
+    for name in find_open(plan):
+        messages.append(f"{name}: a second stage of draws, which run_experiments.py finds here")
     return messages
 
 

@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import data
 import models
-from analysis.needs import expected_points, family_sweeps
+from analysis.needs import expected_more, expected_points, family_sweeps
 from config import Run, Sweep
 from methods import METHODS
 from probes.batchnorm import has_batchnorm
@@ -35,15 +35,33 @@ def policies(architecture: str, dataset: str) -> int:
 
 
 def cost(run: Run, sweep: Sweep) -> float:
-    """Return the expected cost of a run, in operations."""
+    """Return the expected cost of a run, in operations, with its second stage of draws."""
+    return first_cost(run, sweep) + second_cost(run, sweep)
+
+
+def second_cost(run: Run, sweep: Sweep) -> float:
+    """Return the expected cost of a run's second stage of draws."""
+    if not sweep.staged:
+        return 0.0
+    each = flops(run.architecture, run.recipe.dataset) * tested(run, sweep)
+    return each * expected_more(sweep)
+
+
+def tested(run: Run, sweep: Sweep) -> int:
+    """Return how many images a run is measured on."""
+    spec = data.DATASETS[run.recipe.dataset]
+    return sweep.test_size or run.recipe.validation_size or spec.test_count
+
+
+def first_cost(run: Run, sweep: Sweep) -> float:
+    """Return the expected cost of training and of the first stage of draws."""
     spec = data.DATASETS[run.recipe.dataset]
     train = run.recipe.train_size or spec.train_count - run.recipe.validation_size
-    test = sweep.test_size or run.recipe.validation_size or spec.test_count
     parts = [sweep, *(part for _, part in family_sweeps(sweep))]
     passes = sum(map(expected_points, parts)) * policies(run.architecture, run.recipe.dataset)
     recipe, method = run.recipe, METHODS[run.method["name"]]
     epochs = recipe.budget or method.cost * recipe.epochs  # of plain training
-    images = BACKWARD * epochs * train + passes * test
+    images = BACKWARD * epochs * train + passes * tested(run, sweep)
     return flops(run.architecture, run.recipe.dataset) * images
 
 

@@ -42,22 +42,28 @@ def forget_asked(results: Path, asked: Options, arguments: list[str] | None = No
 def find_named(arguments: list[str] | None) -> set[str]:
     """Return the axes and knobs that a command line names, even where it names the default.
 
-    It is read twice, with other defaults: what then is the same was named.
+    It is read anew with other defaults: what is the same each time was named.
     """
-    one, two = read(arguments), tyro.cli(Options, args=arguments, default=unusual())
-    pairs = [(one, two, AXES)]
-    for part, kind in (("recipe", Recipe), ("sweep", Sweep)):
-        names = [f.name for f in fields(kind)]
-        pairs.append((getattr(one, part), getattr(two, part), names))
-    return {n for a, b, names in pairs for n in names if getattr(a, n) == getattr(b, n)}
+    first, named = read(arguments), None
+    for switched in (True, False):  # what is on or off may follow from another knob
+        other = tyro.cli(Options, args=arguments, default=unusual(switched))
+        pairs = [(first, other, AXES)]
+        for part, kind in (("recipe", Recipe), ("sweep", Sweep)):
+            names = [f.name for f in fields(kind)]
+            pairs.append((getattr(first, part), getattr(other, part), names))
+        same = {n for a, b, names in pairs for n in names if getattr(a, n) == getattr(b, n)}
+        named = same if named is None else named & same
+    return named
 
 
-def unusual() -> Options:
-    """Return options none of which has a value that could be asked for, or its default."""
+def unusual(switched: bool) -> Options:
+    """Return options none of which has a value that could be asked for, or its default; what is on
+    or off by default is not, where it is `switched`."""
     knobs = {}
     for part, kind in (("recipe", Recipe), ("sweep", Sweep)):
-        values = {f.name: other_than(getattr(kind(), f.name)) for f in fields(kind)}
-        knobs[part] = kind(**values)
+        usual = {f.name: getattr(kind(), f.name) for f in fields(kind)}
+        kept = {n for n, v in usual.items() if isinstance(v, bool) and not switched}
+        knobs[part] = kind(**{n: v if n in kept else other_than(v) for n, v in usual.items()})
     return Options(architectures=("",), regimes=("",), seeds=(-1,), **knobs)
 
 

@@ -25,11 +25,12 @@ class Progress:
     Args:
         costs: the runs to come and the expected cost of each, in any unit.
         terminal: whether to show a bar; by default, where standard error is a terminal.
+        later: the expected cost of what comes when these are done, which the time left counts.
     """
 
-    def __init__(self, costs: dict[Run, float], terminal: bool | None = None):
+    def __init__(self, costs: dict[Run, float], terminal: bool | None = None, later: float = 0.0):
         self.costs = costs
-        self.total = sum(costs.values())
+        self.total = sum(costs.values()) + later
         self.shares = dict.fromkeys(costs, 0.0)  # done of each run, 0 to 1
         self.covered = 0.0  # cost of what is done
         self.earned = 0.0  # cost of what was done since `start`, when the first work began

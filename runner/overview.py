@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 import noises
 from analysis.needs import family_sweeps, is_complete
+from analysis.stages import find_open
 from config import PROBE_IMAGES, REGIMES, Run, Sweep
 from runner import claims
 from runner.costs import cost
@@ -12,12 +13,13 @@ from store import checkpoints, records
 from store.folders import Folders
 from store.plan import Plan
 from store.records import Record
+from store.stages import MOST_DRAWS
 
 
 def states_of(runs: Iterable[Run], plan: Plan, folders: Folders) -> dict[Run, str]:
     """Return what is there of each run: "complete", "measure", "lacking", "resume" or "new"."""
     shelf = Shelf(folders)
-    return {run: look(run, plan.sweep, plan.all_regimes, shelf)[0] for run in runs}
+    return {run: look(run, plan.staged, plan.all_regimes, shelf)[0] for run in runs}
 
 
 def find_behind(runs: Iterable[Run], plan: Plan, folders: Folders) -> list[Run]:
@@ -28,8 +30,8 @@ def find_behind(runs: Iterable[Run], plan: Plan, folders: Folders) -> list[Run]:
     return [
         run
         for run in beside
-        if is_complete(shelf[run], plan.sweep)
-        and look(run, plan.sweep, regimes, shelf)[0] != "complete"
+        if is_complete(shelf[run], plan.staged)
+        and look(run, plan.staged, regimes, shelf)[0] != "complete"
     ]
 
 
@@ -133,8 +135,10 @@ def describe_strengths(sweep: Sweep, show: Callable[[float], str] = "{:g}".forma
 def describe_draws(sweep: Sweep) -> str:
     """Return in words how many draws a sweep asks for."""
     words = number_of(sweep.first_draws, "draw")
+    if sweep.two_stage:
+        words += f", then up to {max(MOST_DRAWS, sweep.first_draws)} where they spread,"
     if sweep.precision:
-        words = f"{sweep.first_draws} to {sweep.most_draws} draws, until ± {sweep.precision:g},"
+        words += f", then up to {sweep.max_draws} to know a mean to ± {sweep.precision:g},"
     return words
 
 
@@ -182,6 +186,8 @@ def describe_status(plan: Plan, folders: Folders) -> str:
         text += shown[:20]
         if len(shown) > 20:
             text.append(f"  {kind:<12} and {len(shown) - 20} more")
+    if names := find_open(plan):
+        text.append(f"second stage of draws: not yet found for {', '.join(names)}")
     if left:
         text.append(time_left(left, finished, plan, max(1, at_work)))
     return "\n".join(text)

@@ -53,13 +53,18 @@ def united(view: View, read: Callable[[dict], object]) -> tuple:
             plan = other.joined(plan) if plan else other
         elif plan:
             plan = without(plan, other, named) or plan
-    same = plan == there or (there is not None and plan.asked == there.asked)
+    same = plan == there or (there is not None and said_by(plan) == said_by(there))
     return (there if same else plan), there
 
 
 def kind_of(plan) -> tuple:
     """Return what two plans must share to be joined."""
     return plan.recipe, plan.sweep.settings
+
+
+def said_by(plan) -> tuple:
+    """Return what a plan says, however it is divided into parts."""
+    return plan.asked, plan.stages, plan.looks
 
 
 def without(plan, asked, named: Collection[str] = ()):
@@ -92,7 +97,7 @@ def without(plan, asked, named: Collection[str] = ()):
     first, *others = left
     for part in others:
         first = part.joined(first)
-    return first
+    return replace(first, stages=plan.stages, looks=plan.looks)
 
 
 def cut(part, asked) -> tuple:

@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from config import ONWARD, REGIMES, Recipe, Run, Sweep, make_runs, written
-from store import shared
+from store import looks as fixing
+from store import shared, stages
 from store.changes import AXES, BROKEN, kind_of, united
 from store.files import Damaged, write_whole
 from store.knobs import typed
 from store.own import OwnRun, Task
 from store.records import Record
 from store.shared import View
+from store.stages import Stage, united_stages, with_stages
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,15 @@ class Plan:
     sweep: Sweep
     earlier: tuple["Plan", ...] = ()
     """What else was asked for by earlier commands, of the same recipe and evaluation settings."""
+    stages: tuple[Stage, ...] = ()
+    """What is known of second stages of draws."""
+    looks: fixing.Looks = ()
+    """Which seeds were fixed when it was executed, and which were added: see `store.looks`."""
 
     @property
     def parts(self) -> tuple["Plan", ...]:
         """This plan as plain ones: each a full cross product with one sweep."""
-        return replace(self, earlier=()), *self.earlier
+        return replace(self, earlier=(), stages=(), looks=()), *self.earlier
 
     @property
     def all_regimes(self) -> tuple[str, ...]:
@@ -65,7 +71,12 @@ class Plan:
             and run.regime in part.regimes
             and run.seed in part.seeds
         ]
-        return functools.reduce(union_of_sweeps, sweeps)
+        return with_stages(functools.reduce(union_of_sweeps, sweeps), self.stages)
+
+    @property
+    def staged(self) -> Sweep:
+        """This plan's own sweep, with what is known of its second stage of draws."""
+        return with_stages(self.sweep, self.stages)
 
     @property
     def asked(self) -> dict[Run, Sweep]:
@@ -90,7 +101,9 @@ class Plan:
                 part = union_of_parts(alike[0], part)
             parts.append(part)
         largest, *rest = sorted(parts, key=lambda p: (-len(p.runs), repr(p)))
-        return replace(largest, earlier=tuple(rest))
+        found = united_stages(self.stages, other.stages)
+        seen = fixing.united_looks(self.looks, other.looks)
+        return replace(largest, earlier=tuple(rest), stages=found, looks=seen)
 
     def select(self, records: list[Record]) -> tuple[list[Record], list[str]]:
         """Divide records into those of this plan's recipe and messages about the others.
@@ -171,6 +184,7 @@ def union_of_sweeps(a: Sweep, b: Sweep) -> Sweep:
         antithetic=a.antithetic or b.antithetic,
         noise=union_of_noise(a, b),
         find_break=a.find_break or b.find_break,
+        two_stage=a.two_stage or b.two_stage,
     )
 
 
@@ -235,7 +249,9 @@ def as_data(plan: Plan) -> dict:
     """Return a plan as plain JSON data."""
     axes = {name: getattr(plan, name) for name in AXES}
     knobs = {"recipe": written(plan.recipe), "sweep": written(plan.sweep)}
-    return {**axes, **knobs, "earlier": tuple(as_data(part) for part in plan.earlier)}
+    found = {"stages": [stages.as_data(stage) for stage in plan.stages]} if plan.stages else {}
+    found |= {"looks": fixing.as_data(plan.looks)} if plan.looks else {}
+    return {**axes, **knobs, "earlier": tuple(as_data(part) for part in plan.earlier), **found}
 
 
 def dumps(plan: Plan) -> bytes:
@@ -272,7 +288,9 @@ def damage(path: Path, error: Exception) -> Exception:
 def from_data(body: dict) -> Plan:
     """Return the plan that JSON data describes, or raise one of `BROKEN`."""
     earlier = tuple(plain(part) for part in body.pop("earlier", ()))
-    plan = replace(plain(body), earlier=earlier)
+    found = united_stages((), map(stages.from_data, body.pop("stages", ())))
+    seen = fixing.from_data(body.pop("looks", {}))
+    plan = replace(plain(body), earlier=earlier, stages=found, looks=seen)
     for part in plan.parts:
         if part.kind is Run and (unknown := {*part.regimes} - REGIMES.keys()):
             raise ValueError(
@@ -290,5 +308,7 @@ def from_data(body: dict) -> Plan:
 def plain(body: dict) -> Plan:
     """Return the plan, without earlier parts, that JSON data describes, or raise likewise."""
     kind = Task if "weights" in body["recipe"] else Recipe
+    if body["sweep"].get("draws", 1) is None:
+        raise ValueError("draws is None")
     recipe, sweep = typed(kind, body["recipe"]), typed(Sweep, body["sweep"])
     return typed(Plan, {**body, "recipe": recipe, "sweep": sweep, "earlier": ()})

@@ -19,8 +19,9 @@ PROVENANCE = {"torch": "2.14.1", "device": "cpu", "hardware": "2-core CPU", "thr
 def make_plan(
     architectures=("mlp", "cnn"), regimes=("clean", "noisy"), seeds=(0, 1, 2), **sweep
 ) -> Plan:
-    """Return a plan of the default recipe and fixed strengths, but for what is given."""
-    return Plan(architectures, regimes, seeds, Recipe(), Sweep(**{"alphas": ALPHAS, **sweep}))
+    """Return a plan of the default recipe and fixed strengths and draws, but for what is given."""
+    knobs = {"alphas": ALPHAS, "draws": 5, **sweep}
+    return Plan(architectures, regimes, seeds, Recipe(), Sweep(**knobs))
 
 
 def measure(run, points, settings, gain=1.5, total=10_000) -> list[list]:

@@ -147,6 +147,7 @@ def test_settings_are_what_measurements_must_share():
     assert Sweep(test_size=9, noise_seed=4, draws=7).settings == {"test_size": 9, "noise_seed": 4}
     keys = {
         "find_break",
+        "two_stage",
         "alphas",
         "draws",
         "precision",

@@ -2,6 +2,7 @@
 
 import pytest
 
+from config import LEAST_DRAWS
 from fakes import make_plan
 from machine.checks import UsageError
 from runner.forget import find_named, forget_asked
@@ -33,7 +34,8 @@ def test_what_is_named_goes(tmp_path):
         expected = {run: s for run, s in PLAN.asked.items() if not gone(run)}
         assert forgotten(tmp_path, words) == expected, words
     asked = forgotten(tmp_path, "--draws 1000000")
-    assert asked.keys() == PLAN.asked.keys() and {s.draws for s in asked.values()} == {5}
+    assert asked.keys() == PLAN.asked.keys()
+    assert {(s.draws, s.two_stage) for s in asked.values()} == {(LEAST_DRAWS, True)}
 
 
 @pytest.mark.parametrize(

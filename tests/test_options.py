@@ -71,9 +71,9 @@ def test_every_option_arrives():
         "vit mlp --dataset fashion_mnist --regimes noisy --seeds 5 3 --epochs 7 --batch-size 9 "
         "--budget 7 --train-noise pcm --peak-lr 0.1 --weight-decay 0 --alpha-train 0.7 "
         "--train-size 50 --validation-size 40 --alphas 1 0 1e-3 --draws 2 --test-size 30 "
-        "--noise-seed 8 --precision 0.01 --max-draws 50 --antithetic --find-break --device cpu "
-        "--workers 1024 --threads 1 --shard 2/3 --data-dir folder --checkpoint-dir new/er "
-        "--results-dir ./new --noise gaussian"
+        "--noise-seed 8 --precision 0.01 --max-draws 50 --antithetic --find-break --two-stage "
+        "--device cpu --workers 1024 --threads 1 --shard 2/3 --data-dir folder "
+        "--checkpoint-dir new/er --results-dir ./new --noise gaussian"
     )
     status, message, asked = attempt(line.split())
     assert (status, message) == (0, "")
@@ -83,7 +83,9 @@ def test_every_option_arrives():
     plan = options.make_plan(asked)
     assert (plan.architectures, plan.regimes, plan.seeds) == (("vit", "mlp"), ("noisy",), (5, 3))
     assert plan.recipe == Recipe("fashion_mnist", 7, 9, 0.1, 0.0, 0.7, 50, 40, 7, "pcm")
-    assert plan.sweep == Sweep((0.0, 0.001, 1.0), 2, 30, 8, 0.01, 50, True, find_break=True)
+    assert plan.sweep == Sweep(
+        (0.0, 0.001, 1.0), 2, 30, 8, 0.01, 50, True, find_break=True, two_stage=True
+    )
     given_ = {
         f"--{f.name}".replace("_", "-") for c in (Recipe, Sweep) for f in dataclasses.fields(c)
     }

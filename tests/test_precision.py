@@ -1,4 +1,4 @@
-"""`--precision` and `--antithetic`: where drawing stops, and that no record depends on how."""
+"""`--precision` and `--antithetic`: the two stages, and that no record depends on how it came."""
 
 import itertools
 from dataclasses import replace
@@ -10,17 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import models
-from analysis import intervals
-from analysis.needs import half_widths, is_complete, lacking
+from analysis.needs import is_complete, lacking
 from config import LEAST_DRAWS, PAIRS, Recipe, Run, Sweep
 from data import Dataset
 from runner import execute
 from store import records
+from store.stages import Stage, with_stages
 
 TOTAL = 1000
 ALPHAS = (0.0, 0.1, 0.5, 2.0)
 SPREAD = {0.1: 1, 0.5: 25, 2.0: 60}  # images; over draws
 SWEEP = Sweep(alphas=ALPHAS, draws=3, precision=0.008, max_draws=60)
+SECOND = (Stage("mlp", (), 0.008, ((0.1, 10), (0.5, 14), (2.0, 60))),)
 
 
 def made_up(point: tuple, antithetic: bool = False) -> list:
@@ -33,14 +34,14 @@ def made_up(point: tuple, antithetic: bool = False) -> list:
     return [alpha, draw, sign, round(800 - 100 * alpha + SPREAD[alpha] * noise), TOTAL, 1.0]
 
 
-def measured(sweep: Sweep, rows: list = (), most: float = np.inf, **options) -> list[list]:
+def measured(sweep: Sweep, rows: list = (), most: float = np.inf, second=SECOND) -> list[list]:
     """Measure on from the rows there are, as `execute.extend` does, to the end or `most` rows."""
     rows = list(rows)
-    while todo := lacking(rows, sweep):
+    while todo := lacking(rows, sweep, second=second):
         for point in todo:
             if len(rows) >= most:
                 return rows
-            rows.append(made_up(point, **options))
+            rows.append(made_up(point))
     return rows
 
 
@@ -51,86 +52,33 @@ def accuracies(rows: list, alpha: float, sign: int = 1) -> list[float]:
     return [found[k] for k in sorted(found)]
 
 
-def stops_at(values: list[float], sweep: Sweep, floor: float) -> int:
-    """Return how many draws the rule asks for, worked out from `intervals.half_width` alone."""
-    first = max(sweep.draws, LEAST_DRAWS)
-    for n in range(first, sweep.max_draws):
-        if intervals.half_width(values[:n], floor) <= sweep.precision:
-            return n
-    return sweep.max_draws
-
-
-# ---- Where it stops --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("precision", [0.05, 0.008, 0.004, 0.0001])
-@pytest.mark.parametrize("draws", [3, 17])
-def test_drawing_stops_at_the_first_draw_that_is_precise_enough(precision, draws):
-    sweep = replace(SWEEP, precision=precision, draws=draws)
-    rows = measured(sweep)
-    everything = measured(replace(SWEEP, precision=0.0, draws=sweep.max_draws))
-    for alpha in ALPHAS[1:]:
-        all_values, values = accuracies(everything, alpha), accuracies(rows, alpha)
-        assert values == all_values[: stops_at(all_values, sweep, 1 / TOTAL)]
-    assert accuracies(rows, 0.0) == [0.95]
-
-
-def test_the_rule_spends_draws_where_they_matter():
-    """Or the test above could hold with every α at the least or the most draws."""
-    draws = [len(accuracies(measured(SWEEP), alpha)) for alpha in ALPHAS[1:]]
-    assert draws[0] == LEAST_DRAWS < draws[1] < draws[2] == SWEEP.max_draws
-
-
-def test_equal_counts_are_no_proof_of_precision():
-    """One image of spread is assumed, so ten equal counts of 1,000 images are not ± 0.0005."""
-    sweep = Sweep(alphas=(0, 1), precision=0.0005, max_draws=100)
-    rows = [[1.0, k, 1, 900, TOTAL, 1.0] for k in range(10)] + [[0.0, 0, 1, 950, TOTAL, 1.0]]
-    assert lacking(rows, sweep) == [(1.0, 10, 1)]
-    assert lacking(rows, replace(sweep, precision=0.0008)) == []
-
-
-def test_without_a_precision_the_draws_are_those_asked_for():
-    sweep = replace(SWEEP, precision=0.0)
-    assert lacking([], sweep) == sweep.points
-    assert len(measured(sweep)) == 1 + 3 * 3 and lacking(measured(sweep), sweep) == []
-
-
-def test_the_next_draw_is_of_the_open_strengths_ascending_and_closes_gaps_first():
-    rows = measured(SWEEP, most=1 + 3 * LEAST_DRAWS)
-    assert lacking(rows, SWEEP) == [(0.5, 10, 1), (2.0, 10, 1)]
-    assert lacking([r for r in rows if r[:2] != [0.1, 4]], SWEEP) == [(0.1, 4, 1)]
-    more = [*rows, made_up((0.5, 10, 1)), made_up((2.0, 12, 1))]
-    assert lacking(more, SWEEP) == [(2.0, 10, 1), (0.5, 11, 1)]
-
-
-@given(st.lists(st.integers(0, 50), min_size=2, max_size=30))
-def test_half_widths_are_those_of_every_beginning(counts):
-    found = half_widths(np.array([(c, 50) for c in counts]))
-    expected = [
-        intervals.half_width(np.array(counts[:n]) / 50, 1 / 50) for n in range(2, len(counts))
-    ]
-    assert np.isnan(found[0]) and found[1:-1] == pytest.approx(expected)
-
-
 # ---- However it was measured -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("antithetic", [False, True])
-def test_a_record_is_the_beginning_of_a_more_precise_one(antithetic):
-    chain = [
-        measured(replace(SWEEP, precision=p, antithetic=antithetic))
-        for p in (0.05, 0.03, 0.02, 0.008, 0.004)
-    ]
-    chain.append(measured(replace(SWEEP, precision=0.0, draws=60, antithetic=antithetic)))
-    for short, long in itertools.pairwise(chain):
-        for alpha, sign in itertools.product(ALPHAS[1:], (1, -1) if antithetic else (1,)):
-            values = accuracies(short, alpha, sign)
-            assert values == accuracies(long, alpha, sign)[: len(values)]
-    sizes = [len(rows) for rows in chain]
-    assert sizes == sorted(set(sizes))  # each really is longer
+def test_the_first_stage_is_alike_and_the_second_as_the_plan_says():
+    first, both = measured(SWEEP, second=()), measured(SWEEP)
+    assert [len(accuracies(first, a)) for a in ALPHAS[1:]] == [LEAST_DRAWS] * 3
+    assert [len(accuracies(both, a)) for a in ALPHAS[1:]] == [10, 14, 60]
+    assert both[: len(first)] == first and accuracies(both, 0.0) == [0.95]
 
 
-@given(st.integers(0, 120), st.booleans())
+def test_without_a_second_stage_the_draws_are_those_asked_for():
+    sweep = replace(SWEEP, precision=0.0)
+    assert lacking([], sweep) == sweep.points
+    rows = measured(sweep, second=())
+    assert len(rows) == 1 + 3 * 3 and lacking(rows, sweep) == []
+
+
+def test_the_next_draw_is_of_all_strengths_and_closes_gaps_first():
+    rows = measured(SWEEP, most=1 + 3 * LEAST_DRAWS)
+    assert lacking(rows, SWEEP, second=SECOND)[:3] == [(0.5, 10, 1), (2.0, 10, 1), (0.5, 11, 1)]
+    fewer = [r for r in rows if r[:2] != [0.1, 4]]
+    assert lacking(fewer, SWEEP, second=SECOND) == [(0.1, 4, 1)]
+    more = [*rows, made_up((0.5, 10, 1)), made_up((2.0, 12, 1))]
+    assert lacking(more, SWEEP, second=SECOND)[:2] == [(2.0, 10, 1), (0.5, 11, 1)]
+
+
+@given(st.integers(0, 170), st.booleans())
 def test_a_killed_sweep_goes_on_to_the_same_rows(most, antithetic):
     sweep = replace(SWEEP, antithetic=antithetic)
     assert measured(sweep, measured(sweep, most=most)) == measured(sweep)
@@ -146,20 +94,7 @@ def test_more_rows_never_open_what_was_finished(extra, antithetic):
     rows = measured(sweep)
     have = {tuple(row[:3]) for row in rows}
     more = [POOL[n] for n in extra if tuple(POOL[n][:3]) not in have]
-    assert lacking(rows + more, sweep) == []
-
-
-# ---- Pairs -----------------------------------------------------------------------------------
-
-
-def test_pairs_are_the_units_of_antithetic_draws():
-    """Where the two of a pair cancel their mean is known at once, however far apart they lie."""
-    sweep = replace(SWEEP, antithetic=True)
-    cancel, alike = measured(sweep, antithetic=True), measured(sweep)
-    assert {len(accuracies(cancel, alpha, s)) for alpha in ALPHAS[1:] for s in (1, -1)} == {10}
-    assert len(accuracies(alike, 2.0, -1)) == len(accuracies(alike, 2.0)) == 60
-    pairs = (np.array(accuracies(alike, 0.5)) + accuracies(alike, 0.5, -1)) / 2
-    assert len(pairs) == stops_at(list(pairs), replace(sweep, max_draws=len(pairs)), 1 / TOTAL)
+    assert lacking(rows + more, sweep, second=SECOND) == []
 
 
 def test_a_pair_lacks_what_it_lacks_and_plus_draws_keep_their_names():
@@ -173,7 +108,8 @@ def test_a_pair_lacks_what_it_lacks_and_plus_draws_keep_their_names():
 # ---- A real model ----------------------------------------------------------------------------
 
 RUN = Run("mlp", "clean", 3, Recipe())
-PRECISE = Sweep(alphas=(0.0, 0.05, 4.0), draws=2, precision=0.03, max_draws=13)
+FOUND = Stage("mlp", (("noise_seed", 0), ("test_size", 0)), 0.03, ((0.05, 10), (4.0, 13)))
+PRECISE = with_stages(Sweep((0.0, 0.05, 4.0), 2, precision=0.03, max_draws=13), (FOUND,))
 
 
 @pytest.fixture(scope="module")
