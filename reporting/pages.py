@@ -28,6 +28,7 @@ from reporting import (
     over_draws,
     plots,
     quantised,
+    side_by_side,
     sizes,
     summary,
 )
@@ -47,6 +48,7 @@ SECTIONS = (
     draws.section,
     batchnorm.section,
     flags.section,
+    side_by_side.section,
     families.section,
     sizes.section,
     quantised.section,

@@ -157,8 +157,8 @@ def check_method(name: str) -> None:
     if package := METHODS[regime.method].lacks():
         raise UsageError(f"--regimes: {name} needs a package: pip install {package}")
     try:
-        stream = torch.Generator()
-        METHODS[regime.method](nn.Linear(1, 1), regime.noise, stream, {}, **regime.parameters)
+        stream, net = torch.Generator(), nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1))
+        METHODS[regime.method](net, regime.noise, stream, {}, **regime.parameters)
     except (TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:150]
         raise UsageError(
