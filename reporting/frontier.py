@@ -15,8 +15,8 @@ from reporting.plots import looks
 
 CAPTION = (
     "further left costs less, further up stands more; bars are the 95% intervals that hold "
-    "together, those that leave the picture go on; arrows: only a bound is known; filled and "
-    "joined by the line: the front"
+    "together, those that leave the picture go on; arrows: only a bound is known (where nothing "
+    "is, nothing is drawn); filled and joined by the line: the front"
 )
 GREY = "#888888"
 APART = 0.09
@@ -40,7 +40,7 @@ def draw_front(baseline: str, axes: Axes, ends: pd.DataFrame, ranks: pd.DataFram
     """
     table = positions(ends)
     here = pd.DataFrame([{"regime": baseline, "x": 0.0, "y": 1.0, "bound": ""}])
-    table = pd.concat([here, table], ignore_index=True)
+    table = pd.concat([here, table], ignore_index=True).astype({"x": float, "y": float})
     front = set(ranks[ranks.on_front].regime)
     styles = looks(ends.regime)
     set_limits(axes, table)

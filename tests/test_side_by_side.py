@@ -1,5 +1,7 @@
 """Methods side by side: where it stands, what it says of budget, teacher and size, pictures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -145,6 +147,14 @@ def test_a_bound_is_an_arrow_and_what_is_not_known_is_left_out():
     found = frontier.positions(pd.DataFrame(rows)).set_index("regime")
     assert found.bound.to_dict() == {"more": "^", "less": "v"}
     assert found.y.to_dict() == {"more": 1.5, "less": 0.5}
+
+
+def test_nothing_known_is_a_picture_of_the_baseline(tmp_path):
+    folder = make(tmp_path, seeds=(0, 1))
+    results = read(folder)
+    only = replace(results, rows=results.rows[results.rows.alpha < 0.05])
+    figure = side_by_side.section(only).charts["methods"].panels()
+    assert [t.get_text() for t in figure.axes[0].texts if t.get_text()] == ["clean"]
 
 
 def test_places_keep_order_and_distance():
