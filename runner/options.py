@@ -48,7 +48,7 @@ class Options:
     sweep: tyro.conf.OmitArgPrefixes[Sweep]
     """What is measured on them."""
     regimes: tuple[str, ...] = DEFAULT_REGIMES
-    """Training regimes."""
+    """Training regimes; `NAME:PARAMETER=VALUE` is one with another value, such as `sam:rho=0.1`."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One model per architecture, regime and seed."""
     device: str = "auto"
@@ -92,7 +92,7 @@ def check(options: Options) -> None:
     check_bounds(recipe)
     check_bounds(sweep)
     known("ARCH", options.architectures or DEFAULT_ARCHITECTURES, ARCHITECTURES)
-    known("--regimes", options.regimes, REGIMES)
+    known("--regimes", options.regimes, [*REGIMES, *(n for n in options.regimes if n in REGIMES)])
     for name in options.regimes:
         check_method(name)
     check_train_noise(recipe)

@@ -269,7 +269,7 @@ def from_data(body: dict) -> Plan:
     earlier = tuple(plain(part) for part in body.pop("earlier", ()))
     plan = replace(plain(body), earlier=earlier)
     for part in plan.parts:
-        if part.kind is Run and (unknown := {*part.regimes} - REGIMES.keys()):
+        if part.kind is Run and (unknown := [n for n in part.regimes if n not in REGIMES]):
             raise ValueError(f"regime {min(unknown)!r} is not registered here")
         if not (part.architectures and part.regimes and part.seeds and part.sweep.alphas):
             raise ValueError("a part of it asks for nothing")
