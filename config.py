@@ -91,6 +91,7 @@ class Regimes(dict[str, Regime]):
 # Published values, or the recipe's α: each method's parameter is yet to be chosen on validation
 # images. `alpha_train` is for regimes with `noise`; a strength that is a parameter stays as it is.
 GAUSSIAN = {"family": "gaussian", "strength": 0.7}
+RANDBET = {"rate": 0.01, "clamp": 0.05, "w_max": 0.25, "threshold": 1.75}
 IVON = {"lr": 0.1, "ess": 1, "hess_init": 0.5, "beta1": 0.9, "beta2": 0.99999, "delta": 1e-4}
 
 REGIMES: dict[str, Regime] = Regimes()
@@ -113,7 +114,8 @@ REGIMES |= {
     "label_smoothing": Regime("label_smoothing", parameters={"smoothing": 0.1}),
     "distillation": Regime("distillation", 1.0, {"beta": 1.0, "temperature": 1.0}),
     "quantized": Regime("quantized", parameters={"bits": 4}),
-    "randbet": Regime("randbet", parameters={"rate": 0.01, "clamp": 0.05, "w_max": 0.25}),
+    "randbet": Regime("randbet", parameters=RANDBET),
+    "sign_awp": Regime("sign_awp", parameters={"zeta": 0.1, "steps": 10}),
 }
 DEFAULT_REGIMES = ("clean", "noisy")
 """What is trained when nothing is asked for, whatever else is registered."""
