@@ -109,6 +109,11 @@ def on_front(cost: np.ndarray, tolerance: np.ndarray) -> np.ndarray:
     return ~(no_worse & better).any(axis=-1)
 
 
+def resample(n: int, repeats: int = REPEATS) -> np.ndarray:
+    """Return the weights of n ≥ 2 seeds in each resample of n − 1 of them, (repeats, n)."""
+    return np.random.default_rng(0).multinomial(n - 1, np.full(n, 1 / n), repeats) / (n - 1)
+
+
 def resampled(cost: np.ndarray, tolerance: np.ndarray, repeats: int) -> dict[str, np.ndarray]:
     """Return first, front, rank_low and rank_high of each method: see `ranking`.
 
@@ -116,8 +121,7 @@ def resampled(cost: np.ndarray, tolerance: np.ndarray, repeats: int) -> dict[str
         cost, tolerance: of each seed, (seeds, methods).
         repeats: resamples.
     """
-    n = len(cost)
-    weights = np.random.default_rng(0).multinomial(n - 1, np.full(n, 1 / n), repeats) / (n - 1)
+    weights = resample(len(cost), repeats)
     costs, tolerances = weights @ cost, weights @ tolerance  # (repeats, seeds) -> (…, methods)
     leads = tolerances >= tolerances.max(axis=1, keepdims=True) - SAME
     above = tolerances[:, None, :] > tolerances[:, :, None] + SAME  # (repeats, i, j)
