@@ -25,6 +25,8 @@ COSTS = (0, 1, 10, -1, -10, 100, 3, 30, -3, -30, 0.5, -0.5, 2, 5, 20, 50, 0.2, -
 RATIOS = (1, 2, 0.5, 1.5, 0.7, 5, 0.2, 10, 0.1, 3, 0.3, 100, 0.01, 1e3, 1e-3, 1.2, 0.8, 1.1, 0.9)
 """Ticks, the most wanted first."""
 PLACES = ["regime", "x", "x_low", "x_high", "y", "y_low", "y_high", "bound"]
+MOST_NAMES = 24
+"""Names that stand apart; of more methods only those on the front are named."""
 LEAST_RATIO = 1.1
 """The picture shows at least this ratio above and below its points."""
 
@@ -151,6 +153,8 @@ def draw_steps(axes: Axes, front: pd.DataFrame) -> None:
 def draw_names(axes: Axes, table: pd.DataFrame, front: set[str]) -> None:
     """Write the names right of the picture, in the order of their points, apart from each other."""
     ordered = table.sort_values(["y", "x"])
+    if len(ordered) > MOST_NAMES:
+        ordered = ordered[ordered.regime.isin(front)][-MOST_NAMES:]
     low, high = np.log(axes.get_ylim())
     wanted = (np.log(ordered.y.to_numpy()) - low) / (high - low)  # of the height
     places = apart(wanted, min(1 / max(len(ordered) - 1, 1), 0.075))
