@@ -66,12 +66,43 @@ class Regime:
             raise ValueError("method 'plain' trains without noise; 'injection' trains with it")
 
 
+class Regimes(dict[str, Regime]):
+    """Regimes by name. `NAME:PARAMETER=VALUE` is one of them with another value of one parameter,
+    or of `noise`, as in `sam:rho=0.1`: what a study of parameters asks for, without a line."""
+
+    def __missing__(self, name: str) -> Regime:
+        base, _, change = name.partition(":")
+        key, _, text = change.partition("=")
+        regime = self.get(base)
+        own = {"noise": regime.noise, **regime.parameters} if regime else {}
+        try:
+            first = own[key]
+            value = type(first)(text) if isinstance(first, int | str) else float(text)
+            plain = text if isinstance(value, str) else f"{value:g}"
+        except ValueError:
+            raise KeyError(name) from None
+        if plain != text or text in ("", "inf", "-inf", "nan"):  # one name for each value
+            raise KeyError(name)
+        if key == "noise":
+            return replace(regime, noise=value)
+        return replace(regime, parameters={**regime.parameters, key: value})
+
+    def __contains__(self, name) -> bool:
+        try:
+            self[name]
+        except (KeyError, ValueError):
+            return False
+        return True
+
+
 # Published values, or the recipe's α: each method's parameter is yet to be chosen on validation
 # images. `alpha_train` is for regimes with `noise`; a strength that is a parameter stays as it is.
 GAUSSIAN = {"family": "gaussian", "strength": 0.7}
+RANDBET = {"rate": 0.01, "clamp": 0.05, "w_max": 0.25, "threshold": 1.75}
 IVON = {"lr": 0.1, "ess": 1, "hess_init": 0.5, "beta1": 0.9, "beta2": 0.99999, "delta": 1e-4}
 
-REGIMES: dict[str, Regime] = {
+REGIMES: dict[str, Regime] = Regimes()
+REGIMES |= {
     "clean": Regime("plain"),
     "noisy": Regime("injection", noise=1.0),
     "ramped": Regime("family_injection", parameters=GAUSSIAN | {"ramp": 1.0, "spread": 0.0}),
@@ -90,7 +121,8 @@ REGIMES: dict[str, Regime] = {
     "label_smoothing": Regime("label_smoothing", parameters={"smoothing": 0.1}),
     "distillation": Regime("distillation", 1.0, {"beta": 1.0, "temperature": 1.0}),
     "quantized": Regime("quantized", parameters={"bits": 4}),
-    "randbet": Regime("randbet", parameters={"rate": 0.01, "clamp": 0.05, "w_max": 0.25}),
+    "randbet": Regime("randbet", parameters=RANDBET),
+    "sign_awp": Regime("sign_awp", parameters={"zeta": 0.1, "steps": 10}),
 }
 DEFAULT_REGIMES = ("clean", "noisy")
 """What is trained when nothing is asked for, whatever else is registered."""

@@ -23,6 +23,8 @@ from analysis.looks import part_of
 from analysis.verdicts import LEVEL, UNRESOLVED, find_word, t_factor
 
 COST, TOLERANCE = "cost", "tolerance"
+INJECTION = "noisy"
+"""The regime of plain noise injection: what a further method is worth beside it is asked too."""
 RATIO = 1.05
 """Tolerances between 1/RATIO and RATIO are as good as 1: *equivalent*."""
 KEY = ["architecture", "regime", "endpoint"]
@@ -64,6 +66,27 @@ def endpoints(
         out.append(who | cost(start))
         out.append(who | tolerance(pairs, who["comparisons"]) | {"not_reached": lacking})
     return pd.DataFrame(out, columns=COLUMNS).astype({name: rows[name].dtype for name in KEY[:2]})
+
+
+def against_both(rows: pd.DataFrame, effects: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return `endpoints` against the baseline, then those of the other regimes against `INJECTION`.
+
+    The intervals of each of the two hold together over all their methods; the two are families of
+    their own, with an error of 5% each.
+
+    Args:
+        rows, effects: as in `endpoints`.
+
+    Returns:
+        The columns of `endpoints` behind a first one, baseline.
+    """
+    first = baseline_of(rows)
+    tables = {first: endpoints(rows, effects=effects)}
+    others = rows[rows.regime != first]
+    if first != INJECTION and (others.regime == INJECTION).any() and others.regime.nunique() > 1:
+        tables[INJECTION] = endpoints(others, INJECTION)
+    parts = [table.assign(baseline=name) for name, table in tables.items() if len(table)]
+    return pd.concat(parts, ignore_index=True)[["baseline", *COLUMNS]] if parts else tables[first]
 
 
 def cost(start: pd.DataFrame) -> dict:

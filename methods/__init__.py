@@ -5,7 +5,7 @@ To add one, write a class as `method.Method` says in a file of this folder and g
 """
 
 from methods.averaging import EMA, SWA
-from methods.awp import AWP
+from methods.awp import AWP, SignAWP
 from methods.clipping import Clipping
 from methods.distillation import Distillation
 from methods.dropout import Dropout
@@ -29,6 +29,7 @@ METHODS: dict[str, type[Method]] = {
     "sam": SAM,
     "asam": ASAM,
     "awp": AWP,
+    "sign_awp": SignAWP,
     "rwp": RWP,
     "sign_ascent": SignAscent,
     "ivon": IVON,

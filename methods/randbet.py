@@ -20,32 +20,43 @@ class RandBET(FamilyInjection):
         rate: p of each bit; published 0.001 to 0.02.
         clamp: c; in their code 0.05.
         w_max: published 0.05 to 0.3.
+        threshold: published 1.75 (of ten classes; 3.5 of a hundred).
     """
 
     cost = 2.0
 
-    def __init__(self, *setting, rate, clamp, w_max, **rest):
+    def __init__(self, *setting, rate, clamp, w_max, threshold, **rest):
         fixed = {"strength": rate, "ramp": 0, "spread": 0}
         super().__init__(*setting, family="bit_errors", **fixed, **rest)
-        self.clamp, self.w_max = clamp, w_max
+        self.clamp, self.w_max, self.threshold = clamp, w_max, threshold
+        self.begun = False
 
     @torch.no_grad()
     def gradients(self, x: Tensor, y: Tensor) -> Tensor:
         z = self.units()
         # A uniform number of 1 is below no rate: rounded, and no bit flipped.
         whole = {n: self.apply(w, torch.ones_like(z[n]), self.strength) for n, w in self.pairs()}
-        flipped = {n: self.apply(w, z[n], self.strength) for n, w in self.pairs()}
-        self.sizes.note(flipped.values(), self.noisy.values())
         with torch.enable_grad():
             loss, first = gradients_at(self.model, whole, x, lambda logits: self.loss(logits, y))
-            with frozen_statistics(self.model):
-                _, second = gradients_at(
-                    self.model, flipped, x, lambda logits: self.loss(logits, y)
-                )
-        second = {name: g.clamp_(-self.clamp, self.clamp) for name, g in second.items()}
+        self.begun = self.begun or loss.item() < self.threshold
+        flipped = whole
+        if self.begun:
+            flipped = {n: self.apply(w, z[n], self.strength) for n, w in self.pairs()}
+        self.sizes.note(flipped.values(), self.noisy.values())
+        with torch.enable_grad(), frozen_statistics(self.model):
+            _, second = gradients_at(self.model, flipped, x, lambda logits: self.loss(logits, y))
+        if self.begun:
+            second = {name: g.clamp_(-self.clamp, self.clamp) for name, g in second.items()}
         leave(self.model, scaled(summed(first, second), 0.5))
         self.steps += 1
         return loss
+
+    def state_dict(self) -> dict:
+        return {**super().state_dict(), "begun": self.begun}
+
+    def load_state_dict(self, state: dict) -> None:
+        super().load_state_dict(state)
+        self.begun = state.get("begun", False)
 
     def pairs(self):
         """Return the noisy parameters by name, without their graph."""

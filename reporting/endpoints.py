@@ -74,17 +74,22 @@ def say_tolerance(found: dict) -> str:
         why = why or "; α₅₀ below the smallest strength"
         return f"tolerance not known ({say_word(found)}{why})"
     if low == high:
-        value = f"{low:.2f}"
+        value = ratio(low)
     elif low == 0 or math.isinf(high):
-        value = f"{low:.2f} or more" if low else f"{high:.2f} or less"
+        value = f"{ratio(low)} or more" if low else f"{ratio(high)} or less"
     else:
-        value = f"{low:.2f} to {high:.2f}"
+        value = f"{ratio(low)} to {ratio(high)}"
     ends = [
-        f"{found['low']:.2f}" if found["low"] > 0 else "–",
-        f"{found['high']:.2f}" if found["high"] < math.inf else "–",
+        ratio(found["low"]) if found["low"] > 0 else "–",
+        ratio(found["high"]) if found["high"] < math.inf else "–",
     ]
     interval = f" [{', '.join(ends)}]" if ends != ["–", "–"] and found["seeds"] > 1 else ""
     return f"tolerance × {value}{interval} ({say_word(found)}{why})"
+
+
+def ratio(value: float) -> str:
+    """Return a ratio with two decimals; a very large one, of two seeds or of times, in short."""
+    return f"{value:.2f}" if value < 1000 else f"{value:.1e}".replace("e+", "e")
 
 
 def say_word(found: dict) -> str:

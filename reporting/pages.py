@@ -29,6 +29,7 @@ from reporting import (
     over_draws,
     plots,
     quantised,
+    side_by_side,
     sizes,
     summary,
 )
@@ -49,6 +50,7 @@ SECTIONS = (
     images.section,
     batchnorm.section,
     flags.section,
+    side_by_side.section,
     families.section,
     sizes.section,
     quantised.section,

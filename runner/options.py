@@ -48,7 +48,7 @@ class Options:
     sweep: tyro.conf.OmitArgPrefixes[Sweep]
     """What is measured on them."""
     regimes: tuple[str, ...] = DEFAULT_REGIMES
-    """Training regimes."""
+    """Training regimes; `NAME:PARAMETER=VALUE` is one with another value, such as `sam:rho=0.1`."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One model per architecture, regime and seed."""
     device: str = "auto"
@@ -92,7 +92,7 @@ def check(options: Options) -> None:
     check_bounds(recipe)
     check_bounds(sweep)
     known("ARCH", options.architectures or DEFAULT_ARCHITECTURES, ARCHITECTURES)
-    known("--regimes", options.regimes, REGIMES)
+    known("--regimes", options.regimes, [*REGIMES, *(n for n in options.regimes if n in REGIMES)])
     for name in options.regimes:
         check_method(name)
     check_train_noise(recipe)
@@ -159,8 +159,8 @@ def check_method(name: str) -> None:
     if package := METHODS[regime.method].lacks():
         raise UsageError(f"--regimes: {name} needs a package: pip install {package}")
     try:
-        stream = torch.Generator()
-        METHODS[regime.method](nn.Linear(1, 1), regime.noise, stream, {}, **regime.parameters)
+        stream, net = torch.Generator(), nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1))
+        METHODS[regime.method](net, regime.noise, stream, {}, **regime.parameters)
     except (TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:150]
         raise UsageError(

@@ -68,7 +68,7 @@ def trained_model(
     if content is None and not anew:
         raise records.Conflict(without_weights(run, folders))
     if content is None:
-        teacher, realised = teach(run, dataset, folders, device, provenance, tell, stop), {}
+        teacher, realised = teach(run, dataset, folders, device, provenance, tell, stop)
         state = checked(checkpoints.load, resume, run, tell=tell)
         seconds = list(state["provenance"]["epoch_seconds"]) if state else []
         parts: dict = {}
@@ -111,17 +111,19 @@ def trained_model(
 
 
 def teach(run: Run, dataset, folders, device, provenance, tell: Tell, stop: Stop):
-    """Return the trained model that teaches a run, from disk or by training it; None if none does.
+    """Return the trained model that teaches a run, from disk or by training it (None if none does),
+    and what its own training cost, for the record.
 
     It is the clean run of the same seed, to the bit, and stays for that.
     """
     taught_by = teacher_of(run)
     if taught_by is None:
-        return None
+        return None, {}
 
     def quiet(kind: str, **facts) -> None:  # its epochs are not those of the run
         if kind == Kind.NOTE:
             tell(kind, **facts)
 
-    teacher, _ = trained_model(taught_by, dataset, folders, device, provenance, quiet, stop)
-    return teacher
+    teacher, content = trained_model(taught_by, dataset, folders, device, provenance, quiet, stop)
+    cost = content.get("realised", {}).get("cost")  # a checkpoint of before does not say it
+    return teacher, {} if cost is None else {"teacher": cost}

@@ -292,7 +292,7 @@ def from_data(body: dict) -> Plan:
     seen = fixing.from_data(body.pop("looks", {}))
     plan = replace(plain(body), earlier=earlier, stages=found, looks=seen)
     for part in plan.parts:
-        if part.kind is Run and (unknown := {*part.regimes} - REGIMES.keys()):
+        if part.kind is Run and (unknown := [n for n in part.regimes if n not in REGIMES]):
             raise ValueError(
                 f"regime {min(unknown)!r} is not registered here; import what registers it first"
             )

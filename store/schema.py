@@ -110,10 +110,11 @@ class Traits(Strict):
 
 
 class Realised(Strict):
-    """What training came to: its cost in epochs of plain training, and the ‖ε‖/‖w‖ of its
-    perturbations, mean of each epoch."""
+    """What training came to: its cost in epochs of plain training, the ‖ε‖/‖w‖ of its
+    perturbations, mean of each epoch, and what the training of its teacher cost."""
 
     cost: NotNegative
+    teacher: NotNegative | UnsetType = UNSET
     sizes: list[NotNegative | None] | UnsetType = UNSET
 
 

@@ -188,3 +188,31 @@ def test_training_noise_of_another_family_is_another_noisy_run_and_the_same_clea
     assert noisy.method["name"] == "family_injection" and noisy.method["family"] == "pcm"
     assert noisy.method["strength"] == 60.0
     assert noisy.identity["recipe"]["train_noise"] == "pcm"
+
+
+# ---- Regimes with another value --------------------------------------------------------------
+
+
+def test_a_regime_with_another_value_is_said_by_its_name():
+    found = REGIMES["sam:rho=0.2"]
+    assert found == dataclasses.replace(REGIMES["sam"], parameters={"rho": 0.2})
+    assert REGIMES["noisy:noise=0.5"].noise == 0.5
+    assert REGIMES["quantized:bits=3"].parameters == {"bits": 3}
+    run = Run("mlp", "sam:rho=0.2", 0)
+    assert run.identity["method"] == {"name": "sam", "rho": 0.2}
+    assert Run.of(run.identity).identity == run.identity
+    assert run.run_id.startswith("mlp-sam_rho=0.2-seed0-")
+    half = Run("mlp", "noisy:noise=0.5", 0)
+    assert half.alpha_train == 0.35 and Run.of(half.identity) == half
+    assert "sam:rho=0.2" not in list(REGIMES)  # it is in no registry
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("sam:", "sam:rho", "sam:rho=", "sam:rho=x", "sam:rho=nan", "sam:rho=0.20", "sam:rho=.2"),
+        *("sam:eta=1", "sham:rho=1", ":rho=1", "clean:noise=1", "quantized:bits=2.5"),
+    ],
+)
+def test_what_is_no_regime_is_none(name):
+    assert name not in REGIMES

@@ -408,6 +408,14 @@ def test_awp():
     assert method.sizes.take() == pytest.approx(0.1)
 
 
+def test_sign_awp():
+    method = on_quadratic("sign_awp", zeta=0.5, steps=2)  # g = (3, −4), then (3.75, −5)
+    torch.testing.assert_close(gradient(method), H * torch.tensor([4.5, -1.5]))
+    assert method.sizes.take() == pytest.approx(0.5)
+    method = on_quadratic("sign_awp", w=torch.tensor([0.0, -1.0]), zeta=0.5, steps=10)
+    torch.testing.assert_close(gradient(method), H * torch.tensor([0.0, -1.5]))  # 0 stays
+
+
 def test_rwp():
     method = on_quadratic("rwp", gamma=0.1, mix=0.25)
     e = 0.1 * 10**0.5 * normals()  # one filter, of norm √10
@@ -421,7 +429,8 @@ def test_quantized():
 
 def test_randbet():
     w = torch.tensor([3.0, -0.7])
-    method = on_quadratic("randbet", w=w, rate=0.2, clamp=1.5, w_max=1.0)
+    knobs = {"rate": 0.2, "clamp": 1.5, "w_max": 1.0}
+    method = on_quadratic("randbet", w=w, **knobs, threshold=6.0)  # the loss is 5.5
     z = method.units()["layer.weight"]
     rounded = noises.perturb(w[None], "bit_errors", 0.2, torch.ones_like(z))[0]
     flipped = noises.perturb(w[None], "bit_errors", 0.2, z)[0]
@@ -430,6 +439,24 @@ def test_randbet():
     torch.testing.assert_close(gradient(method), expected)
     method.after_step()
     torch.testing.assert_close(method.model.layer.weight[0].detach(), torch.tensor([1.0, -0.7]))
+
+
+def test_randbet_flips_from_the_first_loss_below_a_threshold_on():
+    w = torch.tensor([3.0, -0.7])
+    method = on_quadratic("randbet", w=w, rate=0.2, clamp=1.5, w_max=1.0, threshold=1.75)
+    z = method.units()["layer.weight"]
+    rounded = noises.perturb(w[None], "bit_errors", 0.2, torch.ones_like(z))[0]
+    torch.testing.assert_close(gradient(method), H * rounded)  # 5.5: not clamped either
+    assert method.state_dict() == {"steps": 1, "begun": False}
+    method.model.layer.weight.data.copy_(torch.tensor([[1.0, 0.7]]))  # 1.48
+    gradient(method)
+    assert method.state_dict() == {"steps": 2, "begun": True}
+    method.model.layer.weight.data.copy_(w)
+    other = on_quadratic("randbet", w=w, rate=0.2, clamp=1.5, w_max=1.0, threshold=1.75)
+    other.load_state_dict(method.state_dict())
+    found = gradient(method)
+    assert method.begun and not torch.allclose(found, H * rounded)
+    torch.testing.assert_close(gradient(other), found)
 
 
 def test_clipping():

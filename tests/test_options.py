@@ -400,3 +400,10 @@ def test_one_wrong_value_is_enough(row, others):
     wrong = [row[0], *words_of(*row)]
     words = [w for name, group in others.items() if name not in wrong for w in (name, *group)]
     assert attempt([*wrong, *words])[0] == 2 or {"-h", "--help"} & {*words}
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_every_regime_that_is_registered_can_be_asked_for(regime):
+    if METHODS[REGIMES[regime].method].lacks():
+        pytest.skip("needs a package, which is optional")
+    options.check_method(regime)

@@ -1,0 +1,134 @@
+"""Which method of training is first, and how sure that is: resampled seeds. No torch.
+
+Means over seeds put methods in an order that other seeds might change. Seeds are drawn anew with
+replacement, whole: all methods of a seed share initial weights, batches and noise. Of n seeds,
+n − 1 are drawn each time, so that resampled means vary as means of n do (Rao and Wu, 1988, JASA 83;
+n of n would vary too little, by a third with three seeds). What comes out says how far the order
+is that of these seeds. It is no verdict: verdicts are read from intervals, in `endpoints`.
+
+A strength α₅₀ that a sweep does not reach counts as its bound, and methods that are equal share a
+place: "first in half of the resamples" may then mean that two were never seen to fall.
+"""
+
+import numpy as np
+import pandas as pd
+
+from analysis.endpoints import halves
+from analysis.intervals import RUN, baseline_of, draw_means
+
+REPEATS = 10_000
+"""Resamples: the standard error of a share is then at most half a percent."""
+SAME = 1e-9
+"""Values that differ by less are equal: sums of the same numbers may be rounded differently."""
+COLUMNS = [
+    *("architecture", "regime", "seeds", "censored", "cost", "tolerance", "on_front"),
+    *("first", "front", "rank_low", "rank_high"),
+]
+
+
+def ranking(
+    rows: pd.DataFrame, baseline: str | None = None, repeats: int = REPEATS
+) -> pd.DataFrame:
+    """Return the place of every method by tolerance, and whether it is on the Pareto front.
+
+    Ranked are the methods that have the most seeds, over the seeds that all of them have; at least
+    two seeds and two methods.
+
+    Args:
+        rows: the measurements, as in `intervals`.
+        baseline: the regime that cost and tolerance are relative to; it is ranked with the others.
+        repeats: resamples.
+
+    Returns:
+        A row per architecture and regime: seeds, censored (of them, those whose α₅₀ is a bound),
+        cost (points, mean), tolerance (ratio, geometric mean), on_front (no other method costs no
+        more and stands no less, and is better in one of the two); and over the resamples: first
+        (share in which its tolerance is the largest), front (share in which it is on the front),
+        rank_low and rank_high (what 95% of its ranks lie between, 1 = first).
+    """
+    baseline = baseline or baseline_of(rows)
+    values = per_seed(rows)
+    out = []
+    for architecture, mine in values.groupby("architecture", observed=True):
+        tables = {
+            name: mine.pivot(index="seed", columns="regime", values=name)
+            for name in ("start", "half", "bound")
+        }
+        known = (tables["start"].notna() & tables["half"].notna()).loc[:, list(tables["half"])]
+        if baseline not in known or not known[baseline].any():
+            continue
+        most = known.sum().max()
+        chosen = [name for name in known if known[name].sum() == most or name == baseline]
+        seeds = known.index[known[chosen].all(axis=1)]
+        if len(seeds) < 2 or len(chosen) < 2:
+            continue
+        start, half, bound = (table.loc[seeds, chosen] for table in tables.values())
+        cost = -100 * start.sub(start[baseline], axis=0).to_numpy()  # (seeds, methods)
+        tolerance = half.sub(half[baseline], axis=0).to_numpy()
+        found = {
+            "seeds": len(seeds),
+            "censored": bound.sum().to_numpy().astype(int),
+            "cost": cost.mean(axis=0),
+            "tolerance": np.exp(tolerance.mean(axis=0)),
+            "on_front": on_front(cost.mean(axis=0), tolerance.mean(axis=0)),
+            **resampled(cost, tolerance, repeats),
+        }
+        out.append(pd.DataFrame({"architecture": architecture, "regime": chosen, **found}))
+    table = pd.concat(out) if out else pd.DataFrame(columns=COLUMNS)
+    kinds = {name: rows[name].dtype for name in RUN[:2]} | {"on_front": bool}
+    return table[COLUMNS].astype(kinds).reset_index(drop=True)
+
+
+def per_seed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per run: `RUN`, start (accuracy at α = 0), half (log α₅₀, or log of the bound
+    that is known of it; NaN where none is) and bound (whether it is one)."""
+    found = halves(rows)
+    with np.errstate(divide="ignore"):
+        low, high = np.log(found.low), np.log(found.high)
+    found["half"] = low.where(np.isfinite(low), high)
+    found["half"] = found.half.where(np.isfinite(found.half))
+    found["bound"] = found.low != found.high
+    means = draw_means(rows)
+    start = means.loc[means.alpha == 0, [*RUN, "accuracy"]].rename(columns={"accuracy": "start"})
+    return found[[*RUN, "half", "bound"]].merge(start, on=RUN, how="left")
+
+
+def on_front(cost: np.ndarray, tolerance: np.ndarray) -> np.ndarray:
+    """Return which methods no other one dominates.
+
+    Args:
+        cost, tolerance: (…, methods); less cost and more tolerance are better.
+
+    Returns:
+        bool, (…, methods).
+    """
+    cheaper = cost[..., None, :] - cost[..., :, None]  # of j over i, (…, i, j)
+    stands = tolerance[..., None, :] - tolerance[..., :, None]
+    no_worse = (cheaper <= SAME) & (stands >= -SAME)
+    better = (cheaper < -SAME) | (stands > SAME)
+    return ~(no_worse & better).any(axis=-1)
+
+
+def resample(n: int, repeats: int = REPEATS) -> np.ndarray:
+    """Return the weights of n ≥ 2 seeds in each resample of n − 1 of them, (repeats, n)."""
+    return np.random.default_rng(0).multinomial(n - 1, np.full(n, 1 / n), repeats) / (n - 1)
+
+
+def resampled(cost: np.ndarray, tolerance: np.ndarray, repeats: int) -> dict[str, np.ndarray]:
+    """Return first, front, rank_low and rank_high of each method: see `ranking`.
+
+    Args:
+        cost, tolerance: of each seed, (seeds, methods).
+        repeats: resamples.
+    """
+    weights = resample(len(cost), repeats)
+    costs, tolerances = weights @ cost, weights @ tolerance  # (repeats, seeds) -> (…, methods)
+    leads = tolerances >= tolerances.max(axis=1, keepdims=True) - SAME
+    above = tolerances[:, None, :] > tolerances[:, :, None] + SAME  # (repeats, i, j)
+    ranks = 1 + above.sum(axis=2)
+    return {
+        "first": (leads / leads.sum(axis=1, keepdims=True)).mean(axis=0),
+        "front": on_front(costs, tolerances).mean(axis=0),
+        "rank_low": np.quantile(ranks, 0.025, axis=0, method="lower"),
+        "rank_high": np.quantile(ranks, 0.975, axis=0, method="higher"),
+    }
