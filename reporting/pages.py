@@ -20,10 +20,13 @@ from reporting import (
     accuracy,
     batchnorm,
     curvature,
+    curve_data,
+    curve_table,
     draws,
     endpoints,
     families,
     flags,
+    interactive,
     metrics,
     over_draws,
     plots,
@@ -31,8 +34,10 @@ from reporting import (
     sizes,
     summary,
 )
+from reporting.first_screen import first_answer
 from reporting.opening import opening
 from reporting.results import Results
+from reporting.run_facts import HEADER, run_facts
 from reporting.section import Chart, Section
 from reporting.text import Table
 from store.plan import AXES, Plan
@@ -51,6 +56,7 @@ SECTIONS = (
     sizes.section,
     quantised.section,
     curvature.section,
+    curve_table.section,
 )
 """What makes each section of the report, in order."""
 LATEX = {
@@ -123,15 +129,51 @@ def make_pages(
         "measured": results.measured,
         "sections": sections,
         "further": [part for part in sections.values() if part.title and part.tables],
+        "answer": first_answer(results, sections),
+        "runs_header": HEADER,
+        "runs_of": run_facts(results, sections),
+        **interactive_facts(results),
         "settings": [settings_table(plan), provenance_table(provenance)],
         "missing": missing,
         "unpaired": intervals.find_unpaired(on_rungs(results), draws=alike),
         "left_out": results.left_out,
     }
+    facts["contents"] = contents(facts)
     return {
         name: environment_of(name).get_template(f"{name}.j2").render(facts).encode()
         for name in ("report.html", "report.md", "table.tex")
     }
+
+
+def interactive_facts(results: Results) -> dict:
+    """Return what the page's curves are made of; nothing is there without a measurement."""
+    numbers = curve_data.numbers(results)
+    return {
+        "bokeh": interactive.script(),
+        "numbers": curve_data.as_json(numbers),
+        "panels": curve_data.as_json(interactive.items(results)),
+        "policies": numbers["policies"],
+        "has_batchnorm": bool(results.reestimated),
+        "regimes": interactive.swatches(results),
+    }
+
+
+def contents(facts: dict) -> list[tuple[str, str]]:
+    """Return the id and title of each section of the page, in order."""
+    return [
+        ("means", "What the numbers mean"),
+        *((f"of-{name}", name) for name in facts["measured"]),
+        ("takes", "What it would take"),
+        *((part.name, part.title) for part in facts["further"]),
+        ("runs", "Runs"),
+        ("gaps", "What is missing"),
+        ("provenance", "Plan and provenance"),
+    ]
+
+
+def count_of(number: int, what: str) -> str:
+    """Return "1 run" or "3 runs"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def on_rungs(results: Results) -> pd.DataFrame:
@@ -153,7 +195,7 @@ def environment_of(name: str) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"latex": latex, "md": as_markdown, "url": as_url}
+    environment.filters |= {"latex": latex, "md": as_markdown, "url": as_url, "of": count_of}
     return environment
 
 
