@@ -24,6 +24,7 @@ import tyro
 
 from machine import words
 from reporting import pages, summary
+from reporting.columns import named
 from reporting.results import find_missing, read
 from reporting.text import align
 from store.files import Damaged, Foreign, write_whole
@@ -67,7 +68,7 @@ def rebuild(results_dir: Path, everything: bool = True) -> Report:
     missing = find_missing(results.plan, results.records)
     makers = pages.SECTIONS if everything else (summary.section,)
     sections = pages.make_sections(results, makers)
-    csv = {name: table for part in sections.values() for name, table in part.csv.items()}
+    csv = {name: named(table) for part in sections.values() for name, table in part.csv.items()}
     runs, sweep = csv["summary.csv"], csv["sweep.csv"]
     body = {
         "config": as_data(results.plan),

@@ -10,6 +10,7 @@ from analysis.verdicts import BETTER, EQUIVALENT, UNRESOLVED, WORSE
 from reporting.endpoints import say_cost, say_tolerance
 from reporting.results import Results
 from reporting.section import Section
+from reporting.text import span
 from reporting.words import points_of
 
 SIGNS = {BETTER: "+", WORSE: "−", EQUIVALENT: "=", UNRESOLVED: "?"}
@@ -74,6 +75,8 @@ class Answer(NamedTuple):
     """The table of the first screen."""
 
     baseline: str
+    seeds: str
+    """How many pairs the numbers are of: one number, or from least to most."""
     lines: list[Line]
     others: list[str]
     """Lines of architectures without pairs, and of single models."""
@@ -101,7 +104,8 @@ def first_answer(results: Results, sections: dict[str, Section]) -> Answer:
         if name not in told and not own.get(name):
             others.append(f"{name}: no paired runs yet.")
     words = [(word, sign, MEANINGS[word]) for word, sign in SIGNS.items()]
-    return Answer(baseline_of(results.rows), lines, others, words)
+    seeds = span(table.seeds.min(), table.seeds.max()) if lines else "0"
+    return Answer(baseline_of(results.rows), seeds, lines, others, words)
 
 
 def take_apart(said: str, name: str, found: dict) -> Said:

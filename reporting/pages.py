@@ -1,4 +1,4 @@
-"""The report as one HTML page, as Markdown and as a LaTeX table. No torch.
+"""The report as one HTML page, as Markdown and as LaTeX tables. No torch.
 
 What is said is composed here, from tables and figures; how it looks is in `templates/`.
 """
@@ -110,7 +110,7 @@ def make_figures(sections: Mapping[str, Section]) -> dict[str, bytes]:
 def make_pages(
     results: Results, sections: Mapping[str, Section], missing: list[str]
 ) -> dict[str, bytes]:
-    """Return report.html, report.md and table.tex, by file name; the same input, the same bytes.
+    """Return the page, its Markdown and LaTeX tables, by file name: the same bytes every time.
 
     Args:
         results: the plan and what there is of it.
@@ -141,7 +141,7 @@ def make_pages(
     facts["contents"] = contents(facts)
     return {
         name: environment_of(name).get_template(f"{name}.j2").render(facts).encode()
-        for name in ("report.html", "report.md", "table.tex")
+        for name in ("report.html", "report.md", "table.tex", "table-full.tex")
     }
 
 

@@ -138,7 +138,7 @@ def test_the_report_has_a_section_only_where_pairs_were_measured(tmp_path):
         assert "first 1,024 training" in texts[1].replace("\n", " ")
     table = pd.read_csv(both / "curvature.csv")
     assert len(table) == 2 * 2 * 3 * 3 and (table.trace == 2.5).all()
-    np.testing.assert_allclose(table.predicted, 1.25 * table.alpha**2)
+    np.testing.assert_allclose(table.predicted, 1.25 * table.alpha_test**2)
     assert read(both).traces.error.iloc[0] == pytest.approx(1 / 3**0.5)
 
 

@@ -36,7 +36,7 @@ WRITTEN = {
     *("summary.csv", "sweep.csv", "results.json", "endpoints.csv", "effects.csv", "curves.csv"),
     "accuracy.csv",
     *(f"{name}.{kind}" for name in ("robustness", "effects", "draws") for kind in ("pdf", "png")),
-    *("report.html", "report.md", "table.tex"),
+    *("report.html", "report.md", "table.tex", "table-full.tex"),
 }
 SMALL = {"alphas": (0.0, 0.1, 0.5, 2.0), "draws": 2}
 
@@ -376,7 +376,7 @@ def test_page_gives_verdicts_with_n_and_provenance(made):
     effects = pd.read_csv(made / "effects.csv")
     best = effects[(effects.architecture == "mlp") & (effects.verdict == "better")]
     assert len(best)
-    at = ", ".join(f"{a:g}" for a in best.alpha)
+    at = ", ".join(f"{a:g}" for a in best.alpha_test)
     assert f"accuracy is better at α = {at} (" in words
     assert "n = 3 paired seeds, 2 draws each" in words
     together = effects[effects.kind == "together"]
@@ -460,7 +460,7 @@ def test_markdown_and_latex_hold_the_main_table(made):
     effects = pd.read_csv(made / "effects.csv")
     counts = effects.verdict.value_counts()
     markdown = (made / "report.md").read_text().split("## What it would take")[0]
-    latex = (made / "table.tex").read_text()
+    latex = (made / "table-full.tex").read_text()
     for word, number in counts.items():
         assert latex.count(f"& {word}") == number
         assert markdown.count(f"| {word}") == number
@@ -837,6 +837,7 @@ def test_hostile_names_go_into_no_page_as_they_are(tmp_path):
     found = pages.make_pages(results, sections, ["<script>alert(1)</script>", "a\n# b"])
     for name, page in found.items():
         assert b"<script>alert" not in page, name
-    assert b"^^" not in found["table.tex"] and rb"\frac" not in found["table.tex"]
+    for name in ("table.tex", "table-full.tex"):
+        assert b"^^" not in found[name] and rb"\frac" not in found[name]
     assert b"**[a](b)" not in found["report.md"] and b"\n# b" not in found["report.md"]
     assert all(pages.make_figures(sections).values())  # their titles are no mathematics
