@@ -39,7 +39,7 @@ from reporting.opening import opening
 from reporting.results import Results
 from reporting.run_facts import HEADER, run_facts
 from reporting.section import Chart, Section
-from reporting.text import Table
+from reporting.text import Table, number_of
 from store.plan import AXES, Plan
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -171,11 +171,6 @@ def contents(facts: dict) -> list[tuple[str, str]]:
     ]
 
 
-def count_of(number: int, what: str) -> str:
-    """Return "1 run" or "3 runs"."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 def on_rungs(results: Results) -> pd.DataFrame:
     """Return the rows that both regimes of a seed have: not those at the break of one of them."""
     rows, sweep = results.rows, results.plan.sweep
@@ -195,7 +190,7 @@ def environment_of(name: str) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"latex": latex, "md": as_markdown, "url": as_url, "of": count_of}
+    environment.filters |= {"latex": latex, "md": as_markdown, "url": as_url, "of": number_of}
     return environment
 
 

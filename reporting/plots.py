@@ -47,7 +47,7 @@ METADATA = {
 }
 """What would make two files of one figure differ is left out."""
 NO_RUNS = "no runs yet"
-COLUMN, TEXT = 3.4, 6.9
+COLUMN, TEXT = 3.25, 6.75
 """Inches: a column, and the text, of a page in two columns."""
 MANY = 2000
 """Points that are drawn as pixels if there are more: as vectors they would make a page heavy."""

@@ -147,7 +147,12 @@ def test_printed_summary_is_the_documented_one(folder):
     assert float(means[1].split()[2]) == round(drops.mean()["mlp", "noisy"], 4)
     assert means[1].split()[3] == "3"
     number = r"-?\d+\.\d\d"
-    for line, name in zip(lines[-2:], ("mlp", "cnn"), strict=True):  # the answer comes last
+    assert lines[-1] == f"results are in {folder}/ (open report.html)"
+    assert [line.split()[:2] for line in lines[-6:-2]] == [
+        [name, regime] for name in ("mlp", "cnn") for regime in ("clean", "noisy")
+    ]
+    assert all("█" in line and line.endswith("α = 0 to 2") for line in lines[-6:-2])
+    for line, name in zip(lines[-10:-8], ("mlp", "cnn"), strict=True):  # the answer comes last
         assert re.match(rf"{name} noisy: cost {number} ± {number} points \(\w+\), tolerance ", line)
 
 
