@@ -40,6 +40,15 @@ class Said(NamedTuple):
         """The sign of the word."""
         return SIGNS[self.kind]
 
+    @property
+    def short(self) -> str:
+        """The value for a narrow column, which says itself what it is of."""
+        value, bracket, interval = self.value.removeprefix("× ").partition(" [")
+        for words, sign in ((" or more", "≥ "), (" or less", "≤ ")):
+            if value.endswith(words):
+                value = sign + value.removesuffix(words)
+        return value + bracket + interval
+
 
 class Cell(NamedTuple):
     """A verdict at one strength."""

@@ -71,6 +71,8 @@ LATEX = {
     "~": r"\textasciitilde{}",
     "†": r"$\dagger$",
     "×": r"$\times$",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
     **{c: f"\\{c}" for c in "&%#_{}$"},
     **{c: f"${c}$" for c in "<>"},
 }

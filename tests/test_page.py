@@ -173,7 +173,7 @@ def test_noise_and_policy_are_chosen(page):
     assert visible(page, ".none") == []  # frozen again: all that bit errors were measured under
     assert page.evaluate("document.querySelector('[name=batchnorm]').value") == "frozen"
     strengths = page.evaluate(source.format(0, "strength"))
-    assert [s for s in strengths if s] == ["0", "0.001", "0.01", "0.1"]
+    assert [s for s in strengths if s] == ["0", "0.1%", "1%", "10%"]
     assert "bit_errors" in visible(page, "#meaning")[0]
     assert page.problems == []
 
