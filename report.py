@@ -23,12 +23,14 @@ import pandas as pd
 import tyro
 
 from machine import words
-from reporting import pages, summary
+from reporting import pages, summary, terminal
+from reporting.columns import named
 from reporting.results import find_missing, read
 from reporting.text import align
 from store import pictures
 from store.files import Damaged, Foreign, write_whole
 from store.merge import Merged, NotResults, merge_results
+from store.own import OwnRun
 from store.plan import as_data
 
 RESULTS = Path("results")
@@ -47,7 +49,7 @@ class Report:
     left_out: list[str]
     """A message for each record file that did not enter."""
     text: str
-    """The printed tables, with what is missing, and the answer last."""
+    """The printed tables, with what is missing, and the answer last, with its curves."""
 
 
 def rebuild(results_dir: Path, everything: bool = True) -> Report:
@@ -68,7 +70,7 @@ def rebuild(results_dir: Path, everything: bool = True) -> Report:
     missing = find_missing(results.plan, results.records)
     makers = pages.SECTIONS if everything else (summary.section,)
     sections = pages.make_sections(results, makers)
-    csv = {name: table for part in sections.values() for name, table in part.csv.items()}
+    csv = {name: named(table) for part in sections.values() for name, table in part.csv.items()}
     runs, sweep = csv["summary.csv"], csv["sweep.csv"]
     body = {
         "config": as_data(results.plan),
@@ -90,8 +92,10 @@ def rebuild(results_dir: Path, everything: bool = True) -> Report:
         if messages:
             parts.append("\n".join([f"{title} ({len(messages)}):", *(f"  {m}" for m in messages)]))
     if "endpoints" in sections:
+        curves = [] if results.plan.kind is OwnRun else terminal.sparks(results)
         lines = [line for said in sections["endpoints"].sentences.values() for line in said]
         parts += ["\n".join(lines)] if lines else []
+        parts += ["\n".join(["Accuracy from chance ▁ to 1 █:", *curves])] if curves else []
     return Report(runs, sweep, missing, results.left_out, "\n\n".join(parts))
 
 
@@ -139,6 +143,7 @@ def main() -> int:
     except OSError as error:
         return fail(1, f"cannot write: {error}")
     print(report.text)
+    print(f"\nresults are in {folder}/ (open report.html)")
     if merged.problems:
         print(f"\nNot merged ({len(merged.problems)}):", *merged.problems, sep="\n  ")
     for line in merged.conflicts:

@@ -13,8 +13,18 @@ from matplotlib.axes import Axes
 from analysis import intervals
 from analysis.shape import find_flags, flags_of_pairs
 from analysis.verdicts import RESOLVED
-from reporting.plots import MANY, looks, place, set_accuracy_axis, set_alpha_axis, set_points_axis
+from reporting.plots import (
+    MANY,
+    above_chance,
+    looks,
+    place,
+    set_accuracy_axis,
+    set_alpha_axis,
+    set_points_axis,
+    show_chance,
+)
 from reporting.results import Results
+from reporting.scale import find_scale
 from reporting.section import Chart, Section
 from reporting.text import Table, find, number, span, with_half
 from reporting.words import (
@@ -53,7 +63,8 @@ def draw_curves(axes: Axes, rows: pd.DataFrame, curves: pd.DataFrame, means: pd.
 
     All frames are of one architecture: measurements, their means over draws, and over seeds.
     """
-    origin = set_alpha_axis(axes, rows.alpha)
+    origin = set_alpha_axis(axes, rows.alpha, scale=find_scale(rows))
+    bands = False
     for regime, look in looks(rows.regime).items():
         mean = means[means.regime == regime].set_index("alpha")
         if mean.empty:
@@ -72,8 +83,12 @@ def draw_curves(axes: Axes, rows: pd.DataFrame, curves: pd.DataFrame, means: pd.
         axes.fill_between(band.index, band.low, band.high, color=look["color"], alpha=0.15, lw=0)
         bars = {"fmt": "none", "ecolor": look["color"], "elinewidth": 1, "capsize": 2}
         axes.errorbar([origin] * len(edge), edge["mean"], edge.half, **bars)
+        bands = bands or bool(band.half.notna().any())
+    if bands:
+        axes.fill_between([], [], [], color="0.5", alpha=0.3, lw=0, label="95% interval over seeds")
     set_accuracy_axis(axes, rows)
-    axes.legend(loc="lower left")
+    show_chance(axes, rows)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, above_chance(axes, rows)))
 
 
 def draw_effects(
@@ -85,7 +100,7 @@ def draw_effects(
     interval, and no marker. All frames are of one architecture: measurements, their paired effects
     over seeds, and of each seed.
     """
-    origin = set_alpha_axis(axes, rows.alpha)
+    origin = set_alpha_axis(axes, rows.alpha, scale=find_scale(rows))
     axes.axhline(0, color="black", lw=0.8)
     for i, (regime, look) in enumerate(looks(rows.regime).items()):
         mine, dots = effects[effects.regime == regime], seeds[seeds.regime == regime]

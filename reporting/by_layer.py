@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from analysis.by_layer import by_layer
 from probes.by_layer import COLUMNS
 from reporting import plots
+from reporting.columns import named
 from reporting.text import NONE, Table, align, with_half
 from store.files import write_whole
 
@@ -34,7 +35,7 @@ def report_layers(name: str, sizes: dict[str, int], rows: Iterable[tuple], folde
     frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"loss": float})
     table = tabulate(frame, sizes)
     base = folder / f"by_layer-{name}"
-    csv = table.to_csv(index=False, lineterminator="\n").encode()
+    csv = named(table).to_csv(index=False, lineterminator="\n").encode()
     write_whole(base.with_name(f"{base.name}.csv"), csv)
     figure = draw_layers(table, f"{name}: noise in one tensor at a time")
     for kind in ("png", "pdf"):

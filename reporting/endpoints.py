@@ -14,12 +14,12 @@ from analysis.intervals import baseline_of
 from analysis.verdicts import UNRESOLVED
 from reporting.results import Results
 from reporting.section import Section
-from reporting.text import span
+from reporting.text import number_of, span
 
 INTRO = (
     "Cost: accuracy trained {baseline} minus trained in the regime, both without noise. "
     "Tolerance: the strength at which accuracy is halfway from its start to chance (α₅₀), in the "
-    "regime over {baseline}. Means over {seeds} paired seeds; the 95% intervals of one "
+    "regime over {baseline}. Means over {seeds}; the 95% intervals of one "
     "architecture hold together (t, Bonferroni over its {endpoints} numbers). Better and worse: "
     "the interval excludes no difference; equivalent: it lies inside ± one point, or 1/1.05 to "
     "1.05; else unresolved."
@@ -31,7 +31,7 @@ def section(results: Results) -> Section:
     """Return the two endpoints of each architecture and regime."""
     table = endpoints(results.rows, effects=results.effects)
     sizes = sorted({*(2 * table.groupby("architecture", observed=True).regime.nunique())})
-    seeds = span(table.seeds.min(), table.seeds.max())
+    seeds = number_of(span(table.seeds.min(), table.seeds.max()), "paired seed")
     baseline = baseline_of(results.rows)
     said = INTRO.format(baseline=baseline, endpoints=" or ".join(map(str, sizes)), seeds=seeds)
     return Section(

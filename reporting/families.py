@@ -11,8 +11,8 @@ from analysis.endpoints import TOLERANCE, endpoints
 from reporting import plots
 from reporting.accuracy import draw_curves, main_table
 from reporting.endpoints import say_tolerance
-from reporting.plots import find_origin
 from reporting.results import Results
+from reporting.scale import find_scale
 from reporting.section import Chart, Section
 from reporting.text import Table
 
@@ -69,12 +69,9 @@ def draw_family(family: str, axes: Axes, *frames: pd.DataFrame) -> None:
     """Draw accuracy against the strength of a family, as `accuracy.draw_curves` does for α."""
     draw_curves(axes, *frames)
     show, rows = noises.find(family).say, frames[0]
-    if show(1.0) != "1":  # a time, or bits: what people write stands at every strength
-        strengths = sorted({s for s in rows.alpha if s > 0})
-        origin = find_origin(strengths)
-        axes.set_xticks([], [], minor=True)
-        labels = ["0", *map(show, strengths)]
-        axes.set_xticks([origin, *strengths], labels, rotation=45, ha="right", fontsize=7)
+    if show(1.0) != "1":  # a time, or bits: what people write
+        ticks, labels = zip(*find_scale(rows).ticks(rows.alpha, show))
+        axes.set_xticks(ticks, labels, rotation=45, ha="right", fontsize=7)
     axes.set_xlabel(f"strength of {family}")
 
 

@@ -8,6 +8,7 @@ from analysis.verdicts import LEVEL
 from config import REGIMES
 from reporting.results import Results
 from reporting.section import Section
+from reporting.text import number_of
 from store.own import OwnRun
 
 
@@ -77,10 +78,11 @@ def of_plan(results: Results, sections: dict[str, Section]) -> Opening:
     return Opening(
         title=f"Weight noise on {plan.recipe.dataset}: does noisy training help?",
         question="Does training with weight noise make a network more robust to weight noise?",
-        lead=f"{plan.recipe.dataset}, {total} {results.images} images, {runs} runs{planned}. "
+        lead=f"{plan.recipe.dataset}, {total} {results.images} images, "
+        f"{number_of(runs, 'run')}{planned}. "
         f"{NOISE} Trained under such noise: {', '.join(trained) or 'none'}.",
         short=f"{plan.recipe.dataset}, {total} {results.images} images, {runs} of "
-        f"{len(plan.runs)} planned runs.",
+        f"{number_of(len(plan.runs), 'planned run')}.",
         note=" ".join(filter(None, (note, looks, said.intro, spread))),
         brief=" ".join(filter(None, (brief, looks, said.intro))),
         lines=sections["endpoints"].sentences,
@@ -92,7 +94,7 @@ def of_own(results: Results, sections: dict[str, Section]) -> Opening:
     """Return how the report of somebody's own models begins."""
     task, name = results.plan.recipe, results.plan.architectures[0]
     runs = len(results.rows[RUN].drop_duplicates())
-    models = f"{runs} model" + ("s" if runs != 1 else "")
+    models = number_of(runs, "model")
     if task.score:
         what = (
             f"What is called accuracy here is the score {task.score}, higher is better, "

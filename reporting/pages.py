@@ -1,4 +1,4 @@
-"""The report as one HTML page, as Markdown and as a LaTeX table. No torch.
+"""The report as one HTML page, as Markdown and as LaTeX tables. No torch.
 
 What is said is composed here, from tables and figures; how it looks is in `templates/`.
 """
@@ -20,11 +20,14 @@ from reporting import (
     accuracy,
     batchnorm,
     curvature,
+    curve_data,
+    curve_table,
     draws,
     endpoints,
     families,
     flags,
     images,
+    interactive,
     metrics,
     over_draws,
     plots,
@@ -33,10 +36,12 @@ from reporting import (
     sizes,
     summary,
 )
+from reporting.first_screen import first_answer
 from reporting.opening import opening
 from reporting.results import Results
+from reporting.run_facts import HEADER, run_facts
 from reporting.section import Chart, Section
-from reporting.text import Table
+from reporting.text import Table, number_of
 from store.plan import AXES, Plan
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -55,6 +60,7 @@ SECTIONS = (
     sizes.section,
     quantised.section,
     curvature.section,
+    curve_table.section,
 )
 """What makes each section of the report, in order."""
 LATEX = {
@@ -69,6 +75,8 @@ LATEX = {
     "~": r"\textasciitilde{}",
     "†": r"$\dagger$",
     "×": r"$\times$",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
     **{c: f"\\{c}" for c in "&%#_{}$"},
     **{c: f"${c}$" for c in "<>"},
 }
@@ -108,7 +116,7 @@ def make_figures(sections: Mapping[str, Section]) -> dict[str, bytes]:
 def make_pages(
     results: Results, sections: Mapping[str, Section], missing: list[str]
 ) -> dict[str, bytes]:
-    """Return report.html, report.md and table.tex, by file name; the same input, the same bytes.
+    """Return the page, its Markdown and LaTeX tables, by file name: the same bytes every time.
 
     Args:
         results: the plan and what there is of it.
@@ -126,15 +134,46 @@ def make_pages(
         "measured": results.measured,
         "sections": sections,
         "further": [part for part in sections.values() if part.title and part.tables],
+        "answer": first_answer(results, sections),
+        "runs_header": HEADER,
+        "runs_of": run_facts(results, sections),
+        **interactive_facts(results),
         "settings": [settings_table(plan), provenance_table(provenance)],
         "missing": missing,
         "unpaired": intervals.find_unpaired(on_rungs(results)),
         "left_out": results.left_out,
     }
+    facts["contents"] = contents(facts)
     return {
         name: environment_of(name).get_template(f"{name}.j2").render(facts).encode()
-        for name in ("report.html", "report.md", "table.tex")
+        for name in ("report.html", "report.md", "table.tex", "table-full.tex")
     }
+
+
+def interactive_facts(results: Results) -> dict:
+    """Return what the page's curves are made of; nothing is there without a measurement."""
+    numbers = curve_data.numbers(results)
+    return {
+        "bokeh": interactive.script(),
+        "numbers": curve_data.as_json(numbers),
+        "panels": curve_data.as_json(interactive.items(results)),
+        "policies": numbers["policies"],
+        "has_batchnorm": bool(results.reestimated),
+        "regimes": interactive.swatches(results),
+    }
+
+
+def contents(facts: dict) -> list[tuple[str, str]]:
+    """Return the id and title of each section of the page, in order."""
+    return [
+        ("means", "What the numbers mean"),
+        *((f"of-{name}", name) for name in facts["measured"]),
+        ("takes", "What it would take"),
+        *((part.name, part.title) for part in facts["further"]),
+        ("runs", "Runs"),
+        ("gaps", "What is missing"),
+        ("provenance", "Plan and provenance"),
+    ]
 
 
 def on_rungs(results: Results) -> pd.DataFrame:
@@ -156,7 +195,7 @@ def environment_of(name: str) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"latex": latex, "md": as_markdown, "url": as_url}
+    environment.filters |= {"latex": latex, "md": as_markdown, "url": as_url, "of": number_of}
     return environment
 
 

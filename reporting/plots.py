@@ -5,7 +5,7 @@ line style and a marker of its own beside its hue.
 """
 
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import matplotlib.style
 import numpy as np
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from analysis import intervals
 from config import REGIMES
+from reporting.scale import Scale, find_origin
 from store.own import SCORE_UNIT
 
 HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -27,13 +28,15 @@ STYLE = [
         "axes.grid": True,
         "axes.spines.right": False,
         "axes.spines.top": False,
-        "font.size": 9,
+        "font.size": 8,
         "grid.color": "#dddddd",
         "legend.frameon": False,
-        "legend.fontsize": 8,
-        "lines.markersize": 4,
-        "savefig.dpi": 150,
+        "legend.fontsize": 7,
+        "lines.markersize": 3.5,
+        "pdf.fonttype": 42,  # what conferences and journals ask for; type 3 is refused
+        "savefig.dpi": 200,
         "text.parse_math": False,  # a name with dollars is a name
+        "svg.fonttype": "none",  # text that can be searched, and a third of the size
         "svg.hashsalt": "weight noise",  # or every file has ids of its own
     },
 ]
@@ -44,6 +47,8 @@ METADATA = {
 }
 """What would make two files of one figure differ is left out."""
 NO_RUNS = "no runs yet"
+COLUMN, TEXT = 3.25, 6.75
+"""Inches: a column, and the text, of a page in two columns."""
 MANY = 2000
 """Points that are drawn as pixels if there are more: as vectors they would make a page heavy."""
 
@@ -97,12 +102,12 @@ def panels(
     count = max(len(architectures), 1)
     height, width = -(-count // 2), min(count, 2)
     with matplotlib.style.context(STYLE):
-        figure = Figure(figsize=(3.6 * width + 0.2, 3.0 * height))
+        figure = Figure(figsize=(COLUMN if width == 1 else TEXT, 2.7 * height))
         figure.set_layout_engine("constrained")
         grid = figure.subplots(height, width, squeeze=False)
         for axes, name in zip(grid.flat, architectures, strict=False):
             mine = [frame[frame.architecture == name] for frame in frames]
-            axes.set_title(f"{name}{describe(mine[0])}", fontsize=10)
+            axes.set_title(f"{name}{describe(mine[0])}", fontsize=9)
             if mine[0].empty:
                 axes.text(0.5, 0.5, NO_RUNS, ha="center", transform=axes.transAxes)
                 axes.set(xticks=[], yticks=[])
@@ -114,11 +119,6 @@ def panels(
         for axes in grid.flat[len(architectures) :]:
             axes.set_axis_off()
     return figure
-
-
-def find_origin(alphas: Iterable[float]) -> float:
-    """Return where α = 0 stands on a log axis: left of the smallest α > 0, apart from it."""
-    return min((a for a in alphas if a > 0), default=1.0) / 2.5
 
 
 def place(alphas: pd.Series, origin: float) -> np.ndarray:
@@ -147,9 +147,28 @@ def set_points_axis(axes: Axes, what: str) -> None:
     axes.set_ylabel(f"{what} (points, log beyond ±1)")
 
 
-def set_alpha_axis(axes: Axes, alphas: pd.Series, zero: bool = True) -> float:
-    """Make the horizontal axis one of log α, with 0 at its left end; return where 0 stands."""
+def set_alpha_axis(
+    axes: Axes, alphas: pd.Series, zero: bool = True, scale: Scale | None = None
+) -> float:
+    """Make the horizontal axis one of log α, with 0 at its left end; return where 0 stands.
+
+    Args:
+        axes: the panel.
+        alphas: the strengths.
+        zero: whether 0 is one of the labels.
+        scale: an axis of more than one width, from `find_scale`; its bend is marked.
+    """
     noisy = sorted({float(a) for a in alphas if a > 0})
+    axes.set_xlabel("noise strength α (in std of each weight tensor)")
+    if scale:
+        axes.set_xscale("function", functions=(scale.forward, scale.inverse))
+        axes.set_xlim(*scale.inverse([-0.04, 1.04]))
+        if scale.knee:
+            axes.axvline(scale.knee, color="#bbbbbb", lw=0.8, linestyle=(0, (1, 2)), zorder=0)
+        ticks, labels = zip(*scale.ticks(noisy))
+        axes.set_xticks(ticks, labels)
+        axes.set_xticks([a for a in noisy if a not in ticks], [], minor=True)
+        return scale.origin
     origin = find_origin(noisy)
     ticks = [a for a in noisy if f"{a:e}".startswith("1.000000")] or noisy  # powers of ten
     axes.set_xscale("log")
@@ -157,5 +176,19 @@ def set_alpha_axis(axes: Axes, alphas: pd.Series, zero: bool = True) -> float:
     axes.set_xticks([*([origin] if zero else []), *ticks])
     axes.set_xticklabels([*(["0"] if zero else []), *(f"{a:g}" for a in ticks)])
     axes.set_xticks([a for a in noisy if a not in ticks], [], minor=True)
-    axes.set_xlabel("noise strength α (in std of each weight tensor)")
     return origin
+
+
+def show_chance(axes: Axes, rows: pd.DataFrame) -> None:
+    """Draw the accuracy of guessing, where rows say it."""
+    if "chance" in rows and rows.chance.notna().any():
+        line = {"color": "#555555", "lw": 0.9, "linestyle": (0, (4, 3)), "zorder": 1}
+        axes.axhline(float(rows.chance.max()), label="chance", **line)
+
+
+def above_chance(axes: Axes, rows: pd.DataFrame) -> float:
+    """Return how high a legend stands, as a share of the panel, so as not to cover that line."""
+    chance = float(rows.chance.max()) if "chance" in rows else 0.0
+    low, high = axes.get_ylim()
+    share = (chance - low) / (high - low)
+    return share if 0 < share < 0.3 else 0.0

@@ -1,4 +1,4 @@
-"""What a terminal shows of somebody's own models: table, curve in characters, breaks. No torch."""
+"""What a terminal shows: curves in characters; of own models also table and breaks. No torch."""
 
 import pandas as pd
 
@@ -9,6 +9,8 @@ from reporting.text import Table, align, with_half
 
 MARKS = "ox+*#@%&"
 """Of the regimes, in table order."""
+BLOCKS = "▁▂▃▄▅▆▇█"
+"""From chance to 1."""
 LINES = 10
 """Height of the curve."""
 STEP = 6
@@ -30,6 +32,31 @@ def show(results: Results) -> str:
     breaks = over_draws.breaks(results.rows, results.chance)
     parts = [align(table), *curve(wide, alphas, results.chance), "", *say_breaks(breaks)]
     return "\n".join(parts)
+
+
+def sparks(results: Results) -> list[str]:
+    """Return a small curve for each architecture and regime: a block for each strength that all
+    its runs have, as high as the mean accuracy is from chance to 1, between its first and last."""
+    lines = []
+    for name in results.measured:
+        rows = in_common(results.rows[results.rows.architecture == name])
+        if rows.empty or not (rows.alpha > 0).any():
+            continue
+        means, chance = intervals.mean_accuracy(rows), results.chance_of(name)
+        for regime, mine in means.groupby("regime", observed=True):
+            values = mine.sort_values("alpha")["mean"].tolist()
+            blocks = "".join(block(value, chance) for value in values)
+            ends = f"α = {mine.alpha.min():g} to {mine.alpha.max():g}"
+            lines.append((f"{name} {regime}", f"{values[0]:.3f} {blocks} {values[-1]:.3f}", ends))
+    width = max((len(line[0]) for line in lines), default=0)
+    middle = max((len(line[1]) for line in lines), default=0)
+    return [f"{who:{width}}  {what:{middle}}  {ends}" for who, what, ends in lines]
+
+
+def block(value: float, chance: float) -> str:
+    """Return the block that is as high as a value is from chance to 1."""
+    share = (value - chance) / (1 - chance) if chance < 1 else 0.0
+    return BLOCKS[min(max(round(share * (len(BLOCKS) - 1)), 0), len(BLOCKS) - 1)]
 
 
 def in_common(rows: pd.DataFrame) -> pd.DataFrame:

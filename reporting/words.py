@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.intervals import baseline_of
 from analysis.verdicts import BETTER, CUT, EQUIVALENT, TOGETHER, UNRESOLVED, WORSE, t_factor
-from reporting.text import NONE, span, with_half
+from reporting.text import NONE, number_of, span, with_half
 
 FLAGGED = "†"
 """Marks a verdict on data that are flagged."""
@@ -44,7 +44,7 @@ def say_verdict(effects: pd.DataFrame) -> str:
     if len(start):
         first = start.iloc[0]
         text += f" Without noise (α = 0): {points_of(first)} points, {first.verdict}."
-    text += f" n = {n} paired {'seed' if n == 1 else 'seeds'}, {span_draws(noisy)} draws each."
+    text += f" n = {number_of(n, 'paired seed')}, {number_of(span_draws(noisy), 'draw')} each."
     flagged = noisy[noisy["flags"] != ""] if "flags" in noisy else noisy[:0]
     return f"{text} Flagged ({FLAGGED}): {say_alphas(flagged, noisy)}." if len(flagged) else text
 

@@ -10,7 +10,7 @@ class Kind(StrEnum):
     NOTE = "note"  # text: what a reader of the log should know
     EPOCH = "epoch"  # epoch: its number, from 1; loss: its mean; seconds: that it took
     SAVED = "saved"  # done, of: how many of the missing measurements are on disk
-    POINT = "point"  # done, of: how many of the missing measurements are made
+    POINT = "point"  # done, of: how many of the missing measurements are made; accuracy at α = 0
     BEAT = "beat"  # none: the work goes on; the pool alone hears it
     LATER = "later"  # reason: why the run waits, to be tried again
     FAILED = "failed"  # reason: why; it is not tried again

@@ -127,9 +127,15 @@ def execute(
             records.save(record_path, {**grown, "provenance": facts})
             saved = now
             tell(Kind.SAVED, done=done, of=done + left)
-        tell(Kind.POINT, done=done, of=done + left)
+        tell(Kind.POINT, done=done, of=done + left, **start_of(grown, sweep))
         if stopping and left:
             raise Stopped(f"after {done} of {done + left} measurements")
+
+
+def start_of(record: records.Record, sweep: Sweep) -> dict[str, float]:
+    """Return the accuracy without noise, a fraction, under its name; nothing before it is known."""
+    rows = records.rows(record, sweep.settings)
+    return {"accuracy": rows[0][3] / rows[0][4]} if rows and rows[0][0] == 0 else {}
 
 
 def measuring_seconds(record: records.Record) -> float:

@@ -37,12 +37,13 @@ class Progress:
         self.start = 0.0
         self.began: dict[Run, float] = {}
         self.postponed: set[Run] = set()
+        self.accuracy: dict[Run, float] = {}  # without noise, of those that were measured
         self.finished = 0
         terminal = sys.stderr.isatty() if terminal is None else terminal
         self.bar = None
         if terminal and costs:
-            layout = "{percentage:3.0f}%|{bar}| {elapsed} so far, {remaining} left{postfix}"
-            self.bar = tqdm(total=self.total, bar_format=layout, smoothing=0.05)
+            layout = "{percentage:3.0f}%|{bar}| {elapsed} so far{postfix}"
+            self.bar = tqdm(total=self.total, bar_format=layout)
 
     def __enter__(self) -> "Progress":
         return self
@@ -60,9 +61,12 @@ class Progress:
                 epoch, of, seconds = facts["epoch"], run.recipe.epochs, facts["seconds"]
                 self.advance(run, TRAINING * (epoch - 1) / of, TRAINING * epoch / of, seconds)
                 text = f"epoch {epoch}/{of}, loss {facts['loss']:.4f}, {seconds:.1f} s"
-                self.say(run, text + self.time_left())
+                left = "" if self.bar is not None else self.time_left()  # the bar shows it
+                self.say(run, text + (left and f", {left}"))
             case Kind.POINT:
                 done, step = facts["done"], (1 - TRAINING) / facts["of"]
+                if "accuracy" in facts:
+                    self.accuracy[run] = facts["accuracy"]
                 self.advance(run, TRAINING + (done - 1) * step, TRAINING + done * step)
             case Kind.NOTE:
                 self.say(run, facts["text"])
@@ -75,6 +79,8 @@ class Progress:
                 seconds = time.monotonic() - self.began[run]
                 word = "done" if kind == Kind.DONE else f"FAILED ({facts['reason']})"
                 runs = number_of(len(self.costs), "run")
+                if run in self.accuracy:
+                    word += f", accuracy {self.accuracy[run]:.4f}"
                 self.say(run, f"{word} after {seconds:.0f} s; {self.finished} of {runs}")
 
     def advance(self, run: Run, begin: float, end: float, seconds: float = 0.0) -> None:
@@ -88,14 +94,15 @@ class Progress:
         self.covered = min(self.covered, self.total)  # rounding may add up to slightly more
         if self.bar is not None:
             self.bar.n = self.covered
+            self.bar.set_postfix_str(self.time_left(), refresh=False)
             self.bar.update(0)
 
     def time_left(self) -> str:
-        """Return in words when all runs will be done; nothing where a bar shows it."""
-        if self.bar is not None or not self.earned:
+        """Return in words when all runs will be done; nothing before the first work is."""
+        if not self.earned:
             return ""
         pace = (time.monotonic() - self.start) / self.earned
-        return f", about {math.ceil((self.total - self.covered) * pace / 60)} min left"
+        return f"about {math.ceil((self.total - self.covered) * pace / 60)} min left"
 
     def say(self, run: Run, text: str) -> None:
         """Print one line about a run."""

@@ -158,7 +158,15 @@ def test_files_hold_what_is_printed(model, tmp_path):
     found = pd.read_csv(tmp_path / f"{base}.csv").set_index("parameter")
     expected = table_of(model, entangled)
     pd.testing.assert_series_equal(found.loss, expected.loss)
-    assert list(found) == ["elements", "alpha", "draws", "loss", "loss_half", "drop", "drop_half"]
+    assert list(found) == [
+        "elements",
+        "alpha_test",
+        "draws",
+        "loss",
+        "loss_half",
+        "drop",
+        "drop_half",
+    ]
     for name in (*NAMES, WHOLE, SUM, RESIDUAL):
         (line,) = [line for line in text.splitlines() if line.startswith(name)]
         assert f"{expected.loss[name]:+.4f} ± {expected.loss_half[name]:.4f}" in line
@@ -213,7 +221,7 @@ def test_the_command_writes_a_table_and_a_chart(command, checkpoint, tmp_path, m
     table = pd.read_csv(results / f"by_layer-{checkpoint.stem}.csv")
     weights = [f"net.{k}.weight" for k in (0, 2, 4)]
     assert list(table.parameter) == [*weights, WHOLE, SUM, RESIDUAL]
-    assert (table.alpha == 1).all() and (table.draws == 2).all()
+    assert (table.alpha_test == 1).all() and (table.draws == 2).all()
     assert all(name in done.stdout for name in table.parameter)
     assert np.isfinite(table.loss).all() and not math.isclose(table.loss[0], table.loss[1])
 

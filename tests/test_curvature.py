@@ -171,7 +171,7 @@ def test_the_report_has_a_section_only_where_pairs_were_measured(tmp_path):
     table = pd.read_csv(both / "curvature.csv")
     assert len(table) == 2 * 2 * 3 * 4
     assert table.groupby("architecture").pairs.unique().to_dict() == {"mlp": [32], "vit": [12]}
-    np.testing.assert_allclose(table.predicted, 1.25 * table.alpha**2)
+    np.testing.assert_allclose(table.predicted, 1.25 * table.alpha_test**2)
     assert len(pd.read_csv(both / "flatness.csv")) == 2 * 2 * 3
 
 

@@ -94,7 +94,7 @@ def test_what_is_read_off_records_needs_no_torch(module, command):
 
 def test_workers_import_nothing_that_draws(command):
     """A worker imports the main script anew; what only the report needs would cost it seconds."""
-    heavy = "{'matplotlib', 'scipy', 'jinja2', 'pandas'}"
+    heavy = "{'matplotlib', 'scipy', 'jinja2', 'pandas', 'bokeh'}"
     done = command(
         "-c", f"import sys, run_experiments; print({heavy} & {{*sys.modules}})", folders=False
     )

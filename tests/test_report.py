@@ -35,8 +35,9 @@ from store.plan import load_plan, save_plan
 ROOT = Path(__file__).parent.parent
 WRITTEN = {
     *("summary.csv", "sweep.csv", "results.json", "endpoints.csv", "effects.csv", "curves.csv"),
+    "accuracy.csv",
     *(f"{name}.{kind}" for name in ("robustness", "effects", "draws") for kind in ("pdf", "png")),
-    *("report.html", "report.md", "table.tex"),
+    *("report.html", "report.md", "table.tex", "table-full.tex"),
 }
 SMALL = {"alphas": (0.0, 0.1, 0.5, 2.0), "draws": 2}
 
@@ -147,7 +148,12 @@ def test_printed_summary_is_the_documented_one(folder):
     assert float(means[1].split()[2]) == round(drops.mean()["mlp", "noisy"], 4)
     assert means[1].split()[3] == "3"
     number = r"-?\d+\.\d\d"
-    for line, name in zip(lines[-2:], ("mlp", "cnn"), strict=True):  # the answer comes last
+    assert lines[-1] == f"results are in {folder}/ (open report.html)"
+    assert [line.split()[:2] for line in lines[-6:-2]] == [
+        [name, regime] for name in ("mlp", "cnn") for regime in ("clean", "noisy")
+    ]
+    assert all("█" in line and line.endswith("α = 0 to 2") for line in lines[-6:-2])
+    for line, name in zip(lines[-10:-8], ("mlp", "cnn"), strict=True):  # the answer comes last
         assert re.match(rf"{name} noisy: cost {number} ± {number} points \(\w+\), tolerance ", line)
 
 
@@ -333,7 +339,7 @@ def test_a_folder_without_a_good_plan_is_refused_in_one_line(tmp_path, plan):
 class Page(html.parser.HTMLParser):
     """Collects what the tests ask of a page."""
 
-    VOID = ("meta", "img", "br", "link")
+    VOID = ("meta", "img", "br", "link", "input")
 
     def __init__(self, text: str):
         super().__init__()
@@ -349,7 +355,7 @@ class Page(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if "style" not in self.open:
+        if not {"style", "script"} & {*self.open}:
             self.text.append(data)
 
     def all(self, tag: str) -> list[dict]:
@@ -363,7 +369,9 @@ def test_page_stands_alone_and_is_accessible(made):
     assert page.open == []
     assert page.all("html") == [{"lang": "en"}] and page.all("title")
     assert any(m.get("name") == "viewport" for m in page.all("meta"))
-    assert "http" not in text.replace("data:image", "") and not page.all("script")
+    without_scripts = re.sub("<script.*?</script>", "", text, flags=re.DOTALL)
+    assert "http" not in without_scripts
+    assert not any({"src", "integrity"} & {*s} for s in page.all("script"))
     images = page.all("img")
     assert len(images) == 2 * 3
     assert all(i["src"].startswith("data:image/svg+xml;base64,") and i["alt"] for i in images)
@@ -377,7 +385,7 @@ def test_page_gives_verdicts_with_n_and_provenance(made):
     effects = pd.read_csv(made / "effects.csv")
     best = effects[(effects.architecture == "mlp") & (effects.verdict == "better")]
     assert len(best)
-    at = ", ".join(f"{a:g}" for a in best.alpha)
+    at = ", ".join(f"{a:g}" for a in best.alpha_test)
     assert f"accuracy is better at α = {at} (" in words
     assert "n = 3 paired seeds, 2 draws each" in words
     together = effects[effects.kind == "together"]
@@ -461,7 +469,7 @@ def test_markdown_and_latex_hold_the_main_table(made):
     effects = pd.read_csv(made / "effects.csv")
     counts = effects.verdict.value_counts()
     markdown = (made / "report.md").read_text().split("## What it would take")[0]
-    latex = (made / "table.tex").read_text()
+    latex = (made / "table-full.tex").read_text()
     for word, number in counts.items():
         assert latex.count(f"& {word}") == number
         assert markdown.count(f"| {word}") == number
@@ -838,6 +846,7 @@ def test_hostile_names_go_into_no_page_as_they_are(tmp_path):
     found = pages.make_pages(results, sections, ["<script>alert(1)</script>", "a\n# b"])
     for name, page in found.items():
         assert b"<script>alert" not in page, name
-    assert b"^^" not in found["table.tex"] and rb"\frac" not in found["table.tex"]
+    for name in ("table.tex", "table-full.tex"):
+        assert b"^^" not in found[name] and rb"\frac" not in found[name]
     assert b"**[a](b)" not in found["report.md"] and b"\n# b" not in found["report.md"]
     assert all(pages.make_figures(sections).values())  # their titles are no mathematics

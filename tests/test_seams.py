@@ -170,7 +170,7 @@ def test_a_noise_that_is_not_added_and_has_no_sign(program):
     sweep = pd.read_csv(results / "sweep.csv")
     assert set(sweep.noise) == {"gaussian", "lost"}
     assert len(sweep[sweep.noise == "lost"]) == 4 * 5
-    assert {0.25, 0.75} < set(pd.read_csv(results / "families.csv").strength)
+    assert {0.25, 0.75} < set(pd.read_csv(results / "families.csv").alpha_test)
     assert "lost" in (results / "report.html").read_text()
     assert "lost" in (results / "report.md").read_text()
     before = {p.name: p.read_bytes() for p in results.iterdir() if p.is_file()}
