@@ -125,7 +125,8 @@ def run() -> int:
             count = number_of(len(behind), "run")
             print(f"{count} to measure on, as far as the other regime of the seed", flush=True)
         failed |= go(behind, plan=plan, workers=min(workers, len(behind)), later=later)
-    plan = settle(plan, folders)  # its draws go on from here, where all have their first ones
+    with contextlib.suppress(Damaged, OSError):  # the folder is gone, and the runs have said so
+        plan = settle(plan, folders)  # its draws go on from here, where all have their first ones
     left = second.left(plan, [run for run in part if run not in failed], folders)
     workers = asked.workers or offers.default_workers(device, asked.threads, len(left))
     failed |= go(left, plan=plan, workers=workers, price=second_cost)

@@ -8,7 +8,6 @@ most of the image and of the seed × image part, as models do that are trained a
 says what was weighed and has the table.
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 from analysis.images import image_variance, with_images  # noqa: E402
 from analysis.verdicts import t_factor  # noqa: E402
+from machine.words import run as run_script  # noqa: E402
 
 IMAGES, DRAWS = 2000, 5
 KINDS = {  # accuracy of the baseline, effect, variances of seed, draw, image, seed × image
@@ -100,17 +100,17 @@ def simulate(repeats: int, chosen: list[str]) -> list[dict]:
     return lines
 
 
-def main() -> None:
-    """Simulate, and write the file."""
-    parser = argparse.ArgumentParser(description="Simulate intervals that hold for new images.")
-    parser.add_argument("--repeats", type=int, default=400, help="experiments of each kind")
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=[*KINDS])
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "images.json")
-    options = parser.parse_args()
-    body = {"repeats": options.repeats, "images": IMAGES, "draws": DRAWS}
-    body["kinds"] = simulate(options.repeats, options.kinds)
-    options.out.write_text(json.dumps(body, indent=1) + "\n")
+def main(repeats: int = 400, out: Path = ROOT / "benchmarks" / "images.json") -> None:
+    """Simulate intervals that hold for new images, and write the file.
+
+    Args:
+        repeats: experiments of each kind.
+        out: the file.
+    """
+    body = {"repeats": repeats, "images": IMAGES, "draws": DRAWS}
+    body["kinds"] = simulate(repeats, [*KINDS])
+    out.write_text(json.dumps(body, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

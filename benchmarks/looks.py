@@ -6,7 +6,6 @@ Whoever adds seeds looks at 3 of them, then at 6, then at 10 (or on other ways),
 resolved. `STATISTICS.md` has the tables in words.
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 from analysis import intervals, looks, verdicts  # noqa: E402
 from benchmarks.truths import make_rows, normal  # noqa: E402
+from machine.words import run as run_script  # noqa: E402
 
 WAYS = ((3, 6), (3, 6, 10), (3, 4, 5, 6), (6, 10))
 RULES = {
@@ -103,28 +103,31 @@ def words_of(alphas: np.ndarray, accuracy: np.ndarray) -> list[dict]:
     return out
 
 
-def main() -> None:
-    """Simulate, and write the file."""
-    parser = argparse.ArgumentParser(description="Simulate looks at a growing number of seeds.")
-    parser.add_argument("--repeats", type=int, default=100_000, help="single comparisons")
-    parser.add_argument("--experiments", type=int, default=1000, help="with the report's words")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "looks.json")
-    options = parser.parse_args()
+def main(
+    repeats: int = 100_000, experiments: int = 1000, out: Path = ROOT / "benchmarks" / "looks.json"
+) -> None:
+    """Simulate looks at a growing number of seeds, and write the file.
+
+    Args:
+        repeats: single comparisons.
+        experiments: with the report's words.
+        out: the file.
+    """
     counts = (3, 4, 5, 6, 10, 20)
     body = {
-        "repeats": options.repeats,
-        "experiments": options.experiments,
+        "repeats": repeats,
+        "experiments": experiments,
         "spent": looks.SPENT,
-        "comparisons": compare(options.repeats),
-        "words": words(options.experiments),
+        "comparisons": compare(repeats),
+        "words": words(experiments),
         "factors": [
             {"seeds": n, "t": float(verdicts.t_factor(n)), "always valid": always_valid(n)}
             for n in counts
         ],
     }
     rounded = json.loads(json.dumps(body), parse_float=lambda text: round(float(text), 4))
-    options.out.write_text(json.dumps(rounded, indent=1) + "\n")
+    out.write_text(json.dumps(rounded, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

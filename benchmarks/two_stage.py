@@ -6,7 +6,6 @@ Draws are of one strength, of both regimes of a seed with the same noise. `STATI
 tables in words.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from analysis import stages  # noqa: E402
 from analysis.verdicts import t_factor  # noqa: E402
 from benchmarks.truths import population  # noqa: E402
 from config import LEAST_DRAWS  # noqa: E402
+from machine.words import run as run_script  # noqa: E402
 from reporting.results import read  # noqa: E402
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
@@ -165,17 +165,16 @@ def simulate(repeats: int) -> dict:
     return {"repeats": repeats, "known": known, "effects": found, "weighed": weighed}
 
 
-def main() -> None:
-    """Simulate, and write the file."""
-    parser = argparse.ArgumentParser(description="Simulate two stages of draws.")
-    parser.add_argument("--repeats", type=int, default=1000, help="experiments of each kind")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "two_stage.json")
-    options = parser.parse_args()
-    body = json.loads(
-        json.dumps(simulate(options.repeats)), parse_float=lambda text: round(float(text), 4)
-    )
-    options.out.write_text(json.dumps(body, indent=1) + "\n")
+def main(repeats: int = 1000, out: Path = ROOT / "benchmarks" / "two_stage.json") -> None:
+    """Simulate two stages of draws, and write the file.
+
+    Args:
+        repeats: experiments of each kind.
+        out: the file.
+    """
+    body = json.loads(json.dumps(simulate(repeats)), parse_float=lambda text: round(float(text), 4))
+    out.write_text(json.dumps(body, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

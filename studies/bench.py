@@ -34,6 +34,7 @@ from analysis.needs import expected_points
 from config import DEFAULT_REGIMES, REGIMES, Recipe, Run, Sweep
 from evaluate import measure
 from machine import offers
+from machine.words import read as read_words
 from methods import METHODS
 from train import initial_model, make_method, teacher_of, train_step
 
@@ -200,4 +201,4 @@ def main(options: Annotated[Options, tyro.conf.arg(name="")]) -> int:
 
 if __name__ == "__main__":
     steady_output()
-    sys.exit(main(tyro.cli(Options)))
+    sys.exit(main(read_words(Options)))

@@ -7,14 +7,13 @@ from machine.process import steady_output  # first: it checks Python's version
 
 import json
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import tyro
 
+from machine import words
 from models import DEFAULT_ARCHITECTURES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -166,4 +165,4 @@ def main() -> int:
 
 if __name__ == "__main__":
     steady_output()
-    sys.exit(tyro.cli(main))
+    words.run(main)

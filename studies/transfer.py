@@ -20,6 +20,7 @@ import tyro
 
 import noises
 from analysis.transfer import Training, best_strengths, matrix, name
+from machine.words import read as read_words
 from noises.words import read_noise
 from reporting.plots import encode
 from reporting.results import read
@@ -154,4 +155,4 @@ def main(options: Options) -> int:
 
 if __name__ == "__main__":
     steady_output()
-    sys.exit(main(tyro.cli(Options)))
+    sys.exit(main(read_words(Options)))

@@ -32,6 +32,7 @@ import tyro
 
 from analysis.intervals import half_width
 from config import REGIMES
+from machine.words import run as run_script
 from store import records
 from studies.pilot import ALPHAS, area, rows_without_noise, run
 
@@ -162,4 +163,4 @@ def main(
 
 if __name__ == "__main__":
     steady_output()
-    sys.exit(tyro.cli(main))
+    sys.exit(run_script(main))

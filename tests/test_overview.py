@@ -243,4 +243,8 @@ def test_many_lines_are_cut(folders):
     plan = Plan(("mlp",), ("clean",), tuple(range(100)), Recipe(), Sweep())
     lines = describe_status(plan, Folders(folders.data, folders.checkpoints, Path("nowhere")))
     assert lines.splitlines()[0] == "100 runs: 0 finished, 100 missing"
-    assert lines.splitlines()[21:23] == ["  missing      and 80 more", lines.splitlines()[-1]]
+    assert lines.splitlines()[21] == "  missing      and 80 more"
+    assert [line.split(":")[0] for line in lines.splitlines()[22:]] == [
+        "second stage of draws",
+        "time left",
+    ]

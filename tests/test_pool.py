@@ -131,13 +131,13 @@ def test_the_silence_of_workers_is_not_that_of_a_parent_which_was_suspended(monk
 
 def test_signs_of_life_come_from_work_that_asks_whether_to_stop(monkeypatch):
     heard = []
-    monkeypatch.setattr(pool, "_due", 0.0)
+    monkeypatch.setattr(serving, "_due", 0.0)
     with serving.signs_of_life(lambda: heard.append(1)):
         assert not serving.stopping() and heard == [1]
         assert not serving.stopping() and heard == [1]  # no more often than every BEAT seconds
-        monkeypatch.setattr(pool, "_due", 0.0)
+        monkeypatch.setattr(serving, "_due", 0.0)
         assert not serving.stopping() and heard == [1, 1]
-    monkeypatch.setattr(pool, "_due", 0.0)
+    monkeypatch.setattr(serving, "_due", 0.0)
     assert not serving.stopping() and heard == [1, 1]
 
 
