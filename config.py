@@ -30,6 +30,9 @@ FIRST_ALPHAS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
 """What is measured in any case where no strengths are asked for, before the break is looked for."""
 ONWARD = "..."
 """Behind the strengths of a noise family: and on from there, to the break."""
+ANEW_DRAWS = 5
+"""Draws with re-estimated BatchNorm statistics, where their number is not asked for: they hardly
+spread."""
 REESTIMATED = "reestimated"
 """The second BatchNorm policy: statistics taken anew under the very noise, before measuring. The
 first, frozen statistics, is not named in settings."""
@@ -253,6 +256,11 @@ class Sweep:
     def form_settings(self, architecture: str) -> dict[str, int]:
         """The same for the Hessian along the draws of these pairs."""
         return {**self.training_settings, "pairs": self.in_pairs(architecture).draws}
+
+    def anew(self) -> "Sweep":
+        """Return what of this sweep is measured with re-estimated BatchNorm statistics."""
+        few = {"draws": ANEW_DRAWS, "precision": 0.0, "two_stage": False}
+        return replace(self, **few) if self.staged else self
 
     def in_pairs(self, architecture: str) -> "Sweep":
         """Return what `antithetic` measures on training images, at the strengths of this sweep."""

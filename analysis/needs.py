@@ -90,14 +90,10 @@ def kinds(record: Record | None, sweep: Sweep) -> list[tuple[dict, Sweep, Family
     every BatchNorm policy that the model has."""
     policies = ["", REESTIMATED] if record and traits(record)["batchnorm"] else [""]
     families = [("gaussian", replace(sweep, noise=())), *family_sweeps(sweep)]
-    return [
-        (
-            sweep.settings_of(name, policy),
-            replace(part, antithetic=False),  # pairs are measured on training images
-            noises.find(name),
-        )
-        for name, part in families
-        for policy in policies
+    asked = [(n, p, replace(part, antithetic=False)) for n, part in families for p in policies]
+    return [  # pairs are measured on training images
+        (sweep.settings_of(name, policy), part.anew() if policy else part, noises.find(name))
+        for name, policy, part in asked
     ]
 
 

@@ -58,7 +58,9 @@ def first_cost(run: Run, sweep: Sweep) -> float:
     spec = data.DATASETS[run.recipe.dataset]
     train = run.recipe.train_size or spec.train_count - run.recipe.validation_size
     parts = [sweep, *(part for _, part in family_sweeps(sweep))]
-    passes = sum(map(expected_points, parts)) * policies(run.architecture, run.recipe.dataset)
+    passes = sum(map(expected_points, parts))
+    if policies(run.architecture, run.recipe.dataset) > 1:
+        passes += sum(expected_points(part.anew()) for part in parts)
     recipe, method = run.recipe, METHODS[run.method["name"]]
     epochs = recipe.budget or method.cost * recipe.epochs  # of plain training
     images = BACKWARD * epochs * train + passes * tested(run, sweep)
