@@ -546,6 +546,7 @@ def test_a_librarys_model_with_weights_and_a_folder_of_images(
     other.write_bytes(weights.read_bytes())
     assert go(None, data=pictures, weights=other, **LIBRARY)[0] == 0
     assert len(pd.read_csv(folder / "summary.csv")) == 2  # trainings are compared
+    assert results.read(folder).rows.regime.cat.categories[0] == "mine"  # with the first
 
 
 @pytest.mark.parametrize(
