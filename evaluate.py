@@ -271,18 +271,19 @@ def work_on_own(yours: own_options.Options, asked: Sweep, by_layer: bool, alpha:
 
     def work(mine: Own, plan: Plan, folder: Path) -> None:
         sweep_own(mine, plan, folder, yours.device, sweep)
-        print_own(folder)
+        print_own(folder, mine)
 
     return work
 
 
-def print_own(folder: Path) -> None:
+def print_own(folder: Path, mine: Own) -> None:
     """Make the report of somebody's own models, and print the answer."""
     import report  # Matplotlib and SciPy: no worker needs them
     from reporting import results, terminal
 
-    found = report.rebuild(folder)
-    print(f"\n{terminal.show(results.read(folder))}\n\nresults are in {folder}/ (open report.html)")
+    found, known = report.rebuild(folder), results.read(folder)
+    print(f"\n{terminal.show(known)}\n\nresults are in {folder}/ (open report.html)")
+    print(terminal.say_others(known, mine.models, folder), end="")
     for message in found.missing:
         print(f"  missing: {message}")
     if found.missing:

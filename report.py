@@ -142,6 +142,8 @@ def main() -> int:
         return fail(2, str(error))
     except OSError as error:
         return fail(1, f"cannot write: {error}")
+    except KeyboardInterrupt:
+        return fail(130, "interrupted; the same command writes the files that are left")
     print(report.text)
     print(f"\nresults are in {folder}/ (open report.html)")
     if merged.problems:

@@ -17,7 +17,7 @@ from analysis.needs import Block, is_complete
 from config import REESTIMATED, Sweep
 from machine.checks import UsageError
 from probes.batchnorm import has_batchnorm, reestimated
-from probes.own_plan import weights_of
+from probes.own_plan import path_of, weights_of
 from sources.own import Own, inner
 from store import records
 from store.files import Damaged, set_aside
@@ -74,11 +74,6 @@ def try_measure(own: Own, plan: Plan, folder: Path) -> None:
     first = plan.run_of(own.name, *next(iter(own.models)))
     if records.find(path_of(folder, first)) is None:
         own.measure(own.model((first.regime, first.seed)))
-
-
-def path_of(folder: Path, run: OwnRun) -> Path:
-    """Return where the record of a model is kept."""
-    return folder / "runs" / f"{run.run_id}.json"
 
 
 def read_record(folder: Path, run: OwnRun, say: Say) -> Record | None:
@@ -173,6 +168,8 @@ def say_start(own: Own, rows: list[list], name: str, say: Say) -> None:
             f"  warning: that is near chance ({task.chance:g}): are the weights loaded, and are "
             "the data those that the model was trained for (classes in the same order, size, mean)?"
         )
+    if task.score and found <= task.chance:
+        say(f"  warning: without noise it is not above CHANCE ({task.chance:g}): say CHANCE")
 
 
 def check_same(own: Own, model: nn.Module, record: Record, sweep: Sweep, name: str) -> None:

@@ -48,7 +48,8 @@ def evaluate_own(
         check_folder("--results-dir", folder / "runs")
         # before any model is made: functions that train give the same weights each time
         offers.prepare(own_plan.threads_for(mine, asked.threads))
-        plan = own_plan.join_earlier(own_plan.make_plan(mine, points), folder)
+        plan = own_plan.make_plan(mine, points)
+        plan = own_plan.join_earlier(plan, folder, mine.names_baseline)
         print(own_plan.describe(mine), flush=True)
         work(mine, plan, folder)
     except (UsageError, Damaged, Foreign, Conflict) as error:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from config import Sweep
 from machine import offers
-from machine.checks import UsageError, choose_device, distinct, positive, within
+from machine.checks import UsageError, choose_device, distinct, positive, shown, within
 from noises.words import read_noise
 from sources.library import Find, read_library
 from sources.own import Own, read_file
@@ -64,6 +64,12 @@ class Options:
             if not self.data:
                 raise UsageError("--data: takes folder:PATH or a dataset's name, with --model NAME")
             return
+        shelf, colon, _ = self.model.partition(":")
+        if colon and not Path(self.model).exists():
+            raise UsageError(
+                f"--model: takes a file, or {' or '.join(f'{n}:NAME' for n in SHELVES)}; "
+                f"{shown(shelf)} is no library known here"
+            )
         for name in ("weights", "data", "size", "mean", "std"):
             if getattr(self, name):
                 raise UsageError(f"--{name}: is for --model torchvision:NAME; {self.model} says it")

@@ -108,9 +108,17 @@ def patterns_for(names: list[str], every: list[str]) -> list[str]:
     return list(found)
 
 
-def join_earlier(plan: Plan, folder: Path, say: Callable[[str], None] = print) -> Plan:
+def path_of(folder: Path, run: OwnRun) -> Path:
+    """Return where the record of a model is kept."""
+    return folder / "runs" / f"{run.run_id}.json"
+
+
+def join_earlier(
+    plan: Plan, folder: Path, named_baseline: bool = False, say: Callable[[str], None] = print
+) -> Plan:
     """Return the plan with the models of earlier commands that this one does not name, where they
-    were measured on the same data."""
+    were measured on the same data and their records are still there. The baseline is the one that
+    this command has named; or `clean`, or that of before."""
     try:
         earlier = load_plan(folder)
     except FileNotFoundError:
@@ -124,7 +132,8 @@ def join_earlier(plan: Plan, folder: Path, say: Callable[[str], None] = print) -
         )
         return plan
     named = {(run.regime, run.seed) for run in plan.runs}
-    for run in earlier.runs:
+    kept = [run for run in earlier.runs if path_of(folder, run).exists()]
+    for run in kept:
         if (run.regime, run.seed) not in named and earlier.sweep.settings == plan.sweep.settings:
             part = Plan(
                 (run.architecture,),
@@ -134,7 +143,16 @@ def join_earlier(plan: Plan, folder: Path, say: Callable[[str], None] = print) -
                 earlier.sweep_of(run),
             )
             plan = plan.joined(part)
-    return plan
+    if named_baseline:
+        return plan
+    known = [n for n in ("clean", earlier.recipe.baseline) if n in plan.all_regimes]
+    return with_baseline(plan, known[0]) if known else plan
+
+
+def with_baseline(plan: Plan, regime: str) -> Plan:
+    """Return the plan with a regime that others are compared with."""
+    task = replace(plan.recipe, baseline=regime)
+    return replace(plan, recipe=task, earlier=tuple(with_baseline(p, regime) for p in plan.earlier))
 
 
 def threads_for(own: Own, asked: int) -> int:

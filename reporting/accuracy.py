@@ -102,11 +102,9 @@ def draw_effects(
     """
     origin = set_alpha_axis(axes, rows.alpha, scale=find_scale(rows))
     axes.axhline(0, color="black", lw=0.8)
-    for i, (regime, look) in enumerate(looks(rows.regime).items()):
+    drawn = {r: k for r, k in looks(rows.regime).items() if (effects.regime == r).any()}
+    for (regime, look), shift in zip(drawn.items(), side_by_side(len(drawn)), strict=True):
         mine, dots = effects[effects.regime == regime], seeds[seeds.regime == regime]
-        if mine.empty:
-            continue
-        shift = 1.05 ** (i - 1)  # regimes side by side
         spread = place(dots.alpha, origin) * shift
         seed = {"marker": "_", "linestyle": "", "ms": 7, "alpha": 0.6}
         seed["rasterized"] = len(dots) > MANY
@@ -129,6 +127,12 @@ def draw_effects(
         axes.legend(loc="upper left")
     if effects.empty:
         axes.text(0.5, 0.6, "no paired runs yet", ha="center", transform=axes.transAxes)
+
+
+def side_by_side(count: int) -> list[float]:
+    """Return factors of α that put the points of so many regimes beside each other, about 1."""
+    step = min(1.0, 4 / count) if count else 0.0
+    return [1.05 ** (step * (i - (count - 1) / 2)) for i in range(count)]
 
 
 def draw_line(

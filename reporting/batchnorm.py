@@ -14,13 +14,14 @@ from reporting.plots import looks, set_accuracy_axis, set_alpha_axis
 from reporting.results import Results
 from reporting.section import Chart, Section
 from reporting.text import Table, find, number, span, with_half
+from store.own import OwnRun
 
 LEAST_FALL = 0.01
 """A share of less than a point is a share of nothing."""
 INTRO = (
     "Noise on the weights moves what BatchNorm layers see. Frozen: the running statistics of "
     "training, as everywhere else in this report. Re-estimated: taken anew under the very noise, "
-    "on 1,024 training images, before measuring. A fall is accuracy without noise minus accuracy "
+    "on {images}, before measuring. A fall is accuracy without noise minus accuracy "
     "under it, under the same policy; the share that stale statistics are is 1 − fall re-estimated "
     "/ fall frozen, where the latter is a point or more."
 )
@@ -40,11 +41,13 @@ def section(results: Results) -> Section:
         chart = f"batchnorm-{family}" if family != "gaussian" else "batchnorm"
         charts[chart] = Chart(title, draw_policies, (anew, draw_means(frozen), both), names)
         frames.append(both.assign(noise=family))
+    own = results.plan.kind is OwnRun
+    said = INTRO.format(images="the batches of calibration()" if own else "1,024 training images")
     return Section(
         "batchnorm",
         title="BatchNorm apart" if tables else "",
-        intro=INTRO if tables else "",
-        brief=INTRO if tables else "",
+        intro=said if tables else "",
+        brief=said if tables else "",
         tables=tables,
         charts=charts,
         csv={"batchnorm.csv": as_csv(pd.concat(frames))} if frames else {},

@@ -46,6 +46,10 @@ def say_break(row) -> str:
     """Return where a model breaks: a row of `over_draws.breaks`."""
     who = f"{row.regime}, seed {row.seed}: {row.start:.4f} without noise; halfway to chance"
     draws = f"{row.draws} draw" + ("s" if row.draws > 1 else "")
+    if pd.isna(row.last):
+        return (
+            f"{row.regime}, seed {row.seed}: {row.start:.4f} without noise; no α > 0 is measured."
+        )
     if pd.isna(row.mean):
         return f"{who} is beyond α = {row.last:g} ({draws})."
     if not pd.isna(row.low):

@@ -1,8 +1,13 @@
 """What a terminal shows: curves in characters; of own models also table and breaks. No torch."""
 
+from collections.abc import Collection
+from pathlib import Path
+
 import pandas as pd
 
 from analysis import intervals, over_draws
+from analysis.endpoints import endpoints
+from reporting.endpoints import say_endpoints
 from reporting.over_draws import say_breaks
 from reporting.results import Results
 from reporting.text import Table, align, with_half
@@ -31,7 +36,28 @@ def show(results: Results) -> str:
     table = Table(f"{what} by noise strength α; ± 95% {over}", ["α", *regimes], body)
     breaks = over_draws.breaks(results.rows, results.chance)
     parts = [align(table), *curve(wide, alphas, results.chance), "", *say_breaks(breaks)]
-    return "\n".join(parts)
+    ends = endpoints(results.rows, effects=results.effects)
+    compared = [line for name in results.measured for line in say_endpoints(ends, name)]
+    against = f"Against {intervals.baseline_of(results.rows)}:"
+    return "\n".join([*parts, *(["", against, *compared] if compared else [])])
+
+
+def say_others(results: Results, mine: Collection[tuple[str, int]], folder: Path) -> str:
+    """Return in a line which models of the tables are not of this command; nothing if all are.
+
+    Args:
+        results: what the tables are of.
+        mine: regime and seed of each model of the command.
+        folder: of the results.
+    """
+    runs = results.rows[["regime", "seed"]].drop_duplicates().itertuples(index=False)
+    others = [f"{regime} (seed {seed})" for regime, seed in runs if (regime, seed) not in mine]
+    if not others:
+        return ""
+    return (
+        f"  not of this command, but of earlier ones: {', '.join(others)}; to leave them out, take "
+        f"another --results-dir, or remove their files in {folder}/runs/ and repeat the command\n"
+    )
 
 
 def sparks(results: Results) -> list[str]:

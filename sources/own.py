@@ -44,6 +44,8 @@ class Own:
     project: Project | None = None
     device: torch.device | None = None
     """Where to compute; None = where the models are."""
+    names_baseline: bool = False
+    """Whether the file says which regime others are compared with."""
     notes: list[str] = field(default_factory=list)
     """Lines that the reader should know."""
 
@@ -92,6 +94,8 @@ def read_file(path: Path, test_size: int = 0, device: str = "") -> Own:
     values = {name: getattr(module, name, None) for name in ("CHANCE", "SCORE", "BASELINE")}
     chance, score = values["CHANCE"], values["SCORE"] or ""
     check_number(chance, f"{say} CHANCE")
+    if not (score or chance is None or 0 <= chance <= 1):
+        raise UsageError(f"{say} CHANCE of accuracy is from 0 to 1, got {chance:g}")
     patterns = {
         n.lower(): read_patterns(getattr(module, n, ()), n, say) for n in ("NOISY", "CLEAN")
     }
@@ -129,7 +133,7 @@ def read_file(path: Path, test_size: int = 0, device: str = "") -> Own:
     baseline = values["BASELINE"] or usual
     if baseline not in {regime for regime, _ in models}:
         raise UsageError(f"{say} BASELINE is {shown(baseline)}, which is no regime of models()")
-    own.task = Task(**facts, baseline=baseline)
+    own.task, own.names_baseline = Task(**facts, baseline=baseline), bool(values["BASELINE"])
     return own
 
 
@@ -186,7 +190,7 @@ def check_key(key, say: str) -> None:
 
 
 def read_patterns(patterns, name: str, say: str) -> tuple[str, ...]:
-    """Return NOISY or CLEAN as a tuple."""
+    """Return NOISY or CLEAN as a tuple; a string is a list of one."""
     patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
     if not all(isinstance(p, str) for p in patterns):
         raise UsageError(f"{say} {name} takes a list of name patterns, such as ['head.weight']")

@@ -1,5 +1,6 @@
 """A file of weights → its state dict, loaded into a model; no code of it is run."""
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,10 +35,18 @@ def read_state(path: Path) -> dict[str, Tensor]:
             found = found[name]
     if not (isinstance(found, Mapping) and any(isinstance(v, Tensor) for v in found.values())):
         raise UsageError(f"--weights: takes a state dict; {path.name} holds no tensors by name")
-    state = dict(found)
+    state, versions = OrderedDict(found), dict(getattr(found, "_metadata", {}))
     for prefix in WRAPPERS * 2:
         if all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
+            state = OrderedDict((key.removeprefix(prefix), v) for key, v in state.items())
+            inside = prefix[:-1]
+            versions = {
+                key.removeprefix(inside).removeprefix("."): value
+                for key, value in versions.items()
+                if key == inside or key.startswith(prefix)
+            }
+    if versions:
+        state._metadata = versions  # modules of several versions look there which one this is
     return state
 
 

@@ -105,7 +105,7 @@ class Curvature(Strict):
 class Traits(Strict):
     """What a record says of its model."""
 
-    chance: Annotated[float, Meta(ge=0, le=1)]
+    chance: float  # of accuracy in [0, 1]: see `check`
     batchnorm: bool
 
 
@@ -198,8 +198,11 @@ def check(record: dict) -> None:
         settings = [sorted(block["settings"].items()) for block in record.get(part, [])]
         if any(one in settings[:n] for n, one in enumerate(settings)):
             raise ValueError(f"{part} of the same settings stand apart")
+    chance = record.get("traits", {}).get("chance", 0.0)
     for block in record["measurements"]:
         check_rows(block["rows"])
+        if not 0 <= chance <= 1 and any(row[4] != SCORE_UNIT for row in block["rows"]):
+            raise ValueError(f"traits: accuracy of guessing is {chance:g}")
     for block in record.get("curvature", []):
         if len({len(found) for found in block["forms"].values()}) > 1:
             raise ValueError("curvature: some parameters have more probes than others")

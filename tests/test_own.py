@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 import torchvision
+from matplotlib.figure import Figure
 from PIL import Image
 from torch import nn
 
@@ -20,7 +21,7 @@ import report
 from conftest import ROOT
 from machine.checks import UsageError
 from probes import own, own_options
-from reporting import results, terminal
+from reporting import accuracy, batchnorm, results, terminal
 from sources.own import source_digest
 from sources.state import read_state
 from store import records
@@ -168,6 +169,35 @@ def test_a_baseline_of_ones_own(go, tmp_path, quick):
     assert results.read(tmp_path / "results" / "mine").effects.regime.unique() == ["plain"]
 
 
+def test_seeds_and_regimes_end_with_the_comparison(go, quick):
+    four = "{(r, s): network(0) for r in ('plain', 'rough') for s in (0, 1)}"
+    status, said = go(two(four), alphas=())
+    assert status == 0 and "Against plain:\nmine rough: cost " in said and "tolerance × " in said
+    assert "one seed, no verdict" not in said and "of earlier ones" not in said
+    one = "{(r, 0): network(0) for r in ('plain', 'rough')}"
+    status, said = go(two(one), alphas=(), name="other.py")
+    line = next(line for line in said.splitlines() if line.startswith("other rough: cost"))
+    assert "one seed, no verdict" in line and "tolerance × 1.00" in line
+
+
+def test_points_of_regimes_stand_beside_each_other_at_their_strengths(go, tmp_path, quick):
+    names = ("plain", "a", "b", "c", "d", "e")
+    go(two("{" + ", ".join(f"('{r}', {s}): network(0)" for r in names for s in (0, 1)) + "}"))
+    panel = accuracy.section(results.read(tmp_path / "results" / "mine")).charts["effects"]
+    axes = Figure().subplots()
+    panel.draw(axes, *panel.frames)
+    found = np.concatenate([line.get_xdata() for line in axes.lines if len(line.get_xdata()) > 2])
+    beyond = found[found > 0.4]
+    assert len(beyond) >= 10
+    assert all(min(abs(np.log(x / a)) for a in (0.5, 2.0)) < np.log(1.11) for x in beyond)
+    assert accuracy.side_by_side(1) == [1.0] and max(accuracy.side_by_side(19)) < 1.11
+
+
+def test_alpha_0_alone_says_that_there_is_no_noise(go, quick):
+    status, said = go(two(), alphas=(0,))
+    assert status == 0 and "no α > 0 is measured" in said and "nan" not in said
+
+
 # ---- What is reused --------------------------------------------------------------------------
 
 
@@ -196,6 +226,28 @@ def test_a_model_of_an_earlier_command_is_compared_and_not_asked_for(go, tmp_pat
     assert status == 0 and "missing: mine-plain-seed0" in out and "once more" in out
     status, out = go(two("{('plain', 0): network(1), ('rough', 0): network(0)}"), alphas=())
     assert status == 0 and "missing" not in out
+
+
+def test_the_baseline_of_earlier_commands_stays_unless_there_is_clean(go, tmp_path, quick):
+    def baseline(regime: str, more: str = "") -> str:
+        status, said = go(two(f"{{('{regime}', 0): network(0)}}") + more)
+        assert status == 0, said
+        return results.read(tmp_path / "results" / "mine").rows.regime.cat.categories[0]
+
+    found = [baseline(name) for name in ("first", "second", "clean", "last")]
+    assert found == ["first", "first", "clean", "clean"]
+    assert baseline("last", "BASELINE = 'last'\n") == "last"
+
+
+def test_models_of_earlier_commands_are_named_and_can_be_left_out(go, tmp_path, quick):
+    assert "of earlier ones" not in go(two("{('old', 0): network(0)}"))[1]
+    status, said = go(two("{('new', 0): network(0)}"))
+    [line] = [line for line in said.splitlines() if "of earlier ones" in line]
+    assert status == 0 and "old (seed 0)" in line and "new" not in line
+    [path] = (tmp_path / "results" / "mine" / "runs").glob("mine-old-*.json")
+    path.unlink()
+    status, said = go(two("{('new', 0): network(0)}"))
+    assert status == 0 and "mine-old" not in said and "old (seed" not in said
 
 
 def test_changed_data_and_patterns_are_another_measurement(go, tmp_path, quick):
@@ -333,6 +385,23 @@ def test_a_score_that_is_not_finite_is_chance(go, tmp_path, quick):
     assert set(pd.read_csv(tmp_path / "results" / "other" / "sweep.csv").accuracy) == {0.25}
 
 
+def test_a_score_below_zero_has_a_chance_below_zero(go, tmp_path):
+    loss = SCORE.replace("return 1 - ", "return -").replace("CHANCE = 0", "CHANCE = -3")
+    status, said = go(loss, alphas=())
+    assert status == 0 and "chance -3" in said and "halfway to chance at α" in said
+    assert "not above CHANCE" not in said
+    assert results.read(tmp_path / "results" / "mine").chance == -3
+    status, said = go(loss.replace("CHANCE = -3", ""), name="other.py")
+    assert status == 0 and "without noise it is not above CHANCE (0): say CHANCE" in said
+
+
+def test_a_pattern_may_be_a_string(go, tmp_path, quick):
+    go(two() + "CLEAN = '0.*'\n", name="a.py")
+    go(two() + "CLEAN = ['0.*']\n", name="b.py")
+    a, b = (read(tmp_path / "results" / name).values() for name in "ab")
+    assert [r["measurements"] for r in a] == [r["measurements"] for r in b]
+
+
 def test_batchnorm_is_measured_under_both_policies_where_there_is_calibration(go, tmp_path, quick):
     text = two("{('plain', 0): network(0)}").replace("nn.ReLU()", "nn.BatchNorm1d(24)")
     status, said = go(text)
@@ -343,6 +412,8 @@ def test_batchnorm_is_measured_under_both_policies_where_there_is_calibration(go
     assert status == 0 and "frozen only" not in said
     sweep = pd.read_csv(tmp_path / "results" / "mine" / "sweep.csv")
     assert set(sweep.batchnorm) == {"frozen", "reestimated"}
+    said = batchnorm.section(results.read(tmp_path / "results" / "mine")).intro
+    assert "on the batches of calibration()" in said and "1,024" not in said
 
 
 def test_one_tensor_at_a_time(go, tmp_path):
@@ -383,6 +454,7 @@ WRONG = {
     "width": (two().replace("torch.randn(60, 6", "torch.randn(60, 7"), "RuntimeError"),
     "baseline": (two() + "BASELINE = 'clean'\n", "BASELINE is 'clean', which is no regime"),
     "chance": (two() + "CHANCE = 'a'\n", "CHANCE takes a finite number"),
+    "chance of accuracy": (two() + "CHANCE = -1\n", "CHANCE of accuracy is from 0 to 1, got -1"),
     "pattern": (two() + "NOISY = ['heads.*']\n", "'heads.*' matches no parameter"),
     "all clean": (two() + "CLEAN = ['*']\n", "nothing in this model carries noise"),
     "two": (SCORE.replace("SCORE =", "OTHER ="), "(correct, total, loss_sum), or with SCORE"),
@@ -474,12 +546,14 @@ def test_a_librarys_model_with_weights_and_a_folder_of_images(
     other.write_bytes(weights.read_bytes())
     assert go(None, data=pictures, weights=other, **LIBRARY)[0] == 0
     assert len(pd.read_csv(folder / "summary.csv")) == 2  # trainings are compared
+    assert results.read(folder).rows.regime.cat.categories[0] == "mine"  # with the first
 
 
 @pytest.mark.parametrize(
     ("more", "words"),
     [
         ({"model": "torchvision:squeezenet"}, "is none of"),
+        ({"model": "tochvision:resnet18"}, "'tochvision' is no library known here"),
         ({"model": "timm:resnet18"}, "timm:NAME needs a package: pip install timm"),
         ({"model": "torchvision:resnet18"}, "mine.pt is not of resnet18"),
         ({"data": "folder:nowhere"}, "--data: takes folder:PATH"),
@@ -497,6 +571,19 @@ def test_what_does_not_fit_a_librarys_model(more, words, go, tmp_path, pictures,
     status, said = go(None, **{**LIBRARY, "data": pictures, "weights": weights, **more})
     assert status == 2 and words in said and said.count("\n") == 1, said
     assert not (tmp_path / "results").exists()
+
+
+def test_a_state_dict_keeps_what_says_the_version_of_its_modules(tmp_path):
+    net = torchvision.models.mnasnet0_5(num_classes=2)
+    for n, outer in enumerate((net, nn.DataParallel(net), nn.Sequential(net))):
+        path = tmp_path / f"{n}.pt"
+        torch.save(outer.state_dict(), path)
+        state = read_state(path)
+        if n < 2:
+            torchvision.models.mnasnet0_5(num_classes=2).load_state_dict(state)
+            assert state._metadata == net.state_dict()._metadata
+        else:
+            assert state._metadata == outer.state_dict()._metadata
 
 
 class Bomb:

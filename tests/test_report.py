@@ -749,6 +749,16 @@ def test_what_agrees_is_taken_and_conflicts_are_named(folder, tmp_path, what):
     assert what != "weights" or replaced.read_bytes() == before
 
 
+def test_an_interrupted_report_ends_in_a_line(folder, monkeypatch, capsys):
+    def stop(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(report, "rebuild", stop)
+    monkeypatch.setattr("sys.argv", ["report.py", str(folder)])
+    assert report.main() == 130
+    assert capsys.readouterr().err.startswith("report.py: interrupted;")
+
+
 def test_a_preference_without_a_merge_is_refused(folder):
     result = run_report("--results-dir", folder, "--prefer", "mine")
     assert result.returncode == 2 and result.stderr.startswith("report.py: --prefer: ")
