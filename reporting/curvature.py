@@ -29,6 +29,8 @@ INTRO = (
 )
 PROBED = "Both are of the loss on the\nfirst {:,} training images."
 CAPTION = "level where the second order holds"
+NEAR = 0.9
+"""A share that may be this large is not called a failure to predict."""
 LACKS = "the rest is of the same order and not in it, as are the kinks of ReLUs and maxima"
 Found = dict[tuple, dict]
 """By architecture and regime: a quantity over seeds, see `flatness.over_seeds`."""
@@ -175,9 +177,11 @@ def say_share(runs: pd.DataFrame) -> str:
     if not shares:
         return ""
     listed = ", ".join(f"{interval(found)} ({regime})" for regime, found in shares.items())
-    below = [r for r, found in shares.items() if found["high"] < 1]
-    above = [r for r, found in shares.items() if found["low"] > 1]
-    words = [f"it does not predict it in {r}: {LACKS}" for r in [", ".join(below)] if below]
+    below = [r for r, found in shares.items() if found["high"] < NEAR]
+    little = [r for r, found in shares.items() if NEAR <= found["high"] < 1]
+    above = [r for r, found in shares.items() if found["low"] > 1 / NEAR]
+    words = [f"it does not predict it in {', '.join(below)}: {LACKS}"] if below else []
+    words += [f"a little is missing in {', '.join(little)}"] if little else []
     words += [f"it predicts more than there is in {', '.join(above)}"] if above else []
     said = "; ".join(words) or "no difference from all of it is resolved"
     return f"The Hessian has {listed} of the curvature measured at small α; {said}."
