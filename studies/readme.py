@@ -95,6 +95,17 @@ def flatness() -> str:
     return "\n".join(f"- **{line.replace(': ', '**: ', 1)}" for line in said)
 
 
+def gains() -> str:
+    """Return what twice the epochs gain in the pilot, as a table."""
+    found = pd.read_csv(REFERENCE / "pilot" / "epochs.csv").dropna(subset="gain")
+    lines = ["| | epochs | trained | gain | seeds |", "|---|---:|---|---|---:|"]
+    for row in found.itertuples():
+        half = "" if np.isnan(row.half_width) else f" ± {row.half_width:.2f}"
+        epochs, gain = f"{row.epochs} → {2 * row.epochs}", f"{row.gain:+.2f}{half}"
+        lines.append(f"| {row.architecture} | {epochs} | {row.regime} | {gain} | {row.pairs} |")
+    return "\n".join(lines)
+
+
 def minutes() -> str:
     """Return the time of the command that made the reference."""
     log = (REFERENCE / "log.txt").read_text()
@@ -136,6 +147,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "table": table,
     "strengths": strengths,
     "flatness": flatness,
+    "gains": gains,
     "minutes": minutes,
     "speed": speed,
     "cost": cost,
