@@ -1,6 +1,7 @@
 """What the tests share: hypothesis profiles, real data, and the commands as subprocesses."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 # Tests compute on one thread, as runs do: results depend on the number.
 torch.set_num_threads(1)
+
+# Started by nohup or in the background, what is tested would ignore them for good, as it should.
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, usual)
 
 
 def pytest_collection_modifyitems(items: list) -> None:
