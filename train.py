@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 import data
 import models
-from config import DEFAULT_REGIMES, Recipe, Run
+from config import DEFAULT_REGIMES, PROBE_IMAGES, Recipe, Run
 from data import Dataset, batches
 from machine import offers, words
 from machine.checks import UsageError, check_folder, fail
@@ -140,6 +140,7 @@ def train(
             "history": list(history),
             "finished": done == steps,
             "realised": account.realised(len(images)),
+            "accuracy": accuracy_of(model, images, labels) if step == 0 else None,
             "model": model.state_dict(),
             "training": training,
         }
@@ -161,7 +162,7 @@ def train(
                 save(snapshot())
                 raise Stopped(f"in epoch {len(history) + 1}, after {step} steps of it")
         seen = min(len(images), todo * recipe.batch_size)
-        loss = total.item() / seen  # the only wait for the device in an epoch
+        loss = total.item() / seen  # no wait for the device within an epoch
         if not math.isfinite(loss):
             raise Diverged(f"the training loss is {loss} in epoch {len(history) + 1}")
         history.append(loss)
@@ -175,6 +176,17 @@ def train(
     method.close()
     account.close()
     return model.eval(), history
+
+
+@torch.no_grad()
+def accuracy_of(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Return the accuracy at the clean weights on the first `PROBE_IMAGES` training images, of
+    images (N, [C,] H, W), labels (N,): how far a model is, whatever its loss is made of."""
+    model.eval()
+    x, y = next(batches(images, labels, PROBE_IMAGES))
+    right = (model(x).argmax(1) == y).float().mean().item()  # (B, C, H, W) -> (B, classes) -> ()
+    model.train()
+    return right
 
 
 def make_method(

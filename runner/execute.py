@@ -76,7 +76,7 @@ def execute(
         device: where to compute.
         provenance: facts of the machine and the versions, kept with the results.
         tell: called with a kind and facts as the work proceeds: "note" (text), "epoch" (epoch,
-            loss, seconds), "point" and "saved" (done, of).
+            loss, accuracy, seconds), "point" and "saved" (done, of).
 
         stop: asked often whether to save and stop.
         regimes: those that the run is compared with: see `analysis.needs`.

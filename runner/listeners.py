@@ -60,7 +60,8 @@ class Progress:
             case Kind.EPOCH:
                 epoch, of, seconds = facts["epoch"], run.recipe.epochs, facts["seconds"]
                 self.advance(run, TRAINING * (epoch - 1) / of, TRAINING * epoch / of, seconds)
-                text = f"epoch {epoch}/{of}, loss {facts['loss']:.4f}, {seconds:.1f} s"
+                known = f"loss {facts['loss']:.4f}, accuracy {facts['accuracy']:.4f}"
+                text = f"epoch {epoch}/{of}, {known}, {seconds:.1f} s"
                 left = "" if self.bar is not None else self.time_left()  # the bar shows it
                 self.say(run, text + (left and f", {left}"))
             case Kind.POINT:
@@ -116,13 +117,14 @@ class Progress:
 def track(folders: Folders, sweep: Sweep, run: Run, kind: str, facts: dict) -> None:
     """Take note of what happened to a run, for TensorBoard.
 
-    Writes the training loss after each epoch and, when a run is done, its accuracy at each α: a
-    fraction, over all +ε draws. Where they cannot be written (a full disk) the runs go on.
+    Writes training loss and accuracy after each epoch and, when a run is done, its accuracy at each
+    α: a fraction, over all +ε draws. Where they cannot be written (a full disk) the runs go on.
     """
     with contextlib.suppress(OSError):
         writer = _writer(folders.results / "tensorboard" / run.run_id)
         if kind == Kind.EPOCH:
             writer.add_scalar("training loss", facts["loss"], facts["epoch"])
+            writer.add_scalar("training accuracy", facts["accuracy"], facts["epoch"])
             writer.flush()
         elif kind == Kind.DONE:
             found = records.rows(records.load(folders.record(run)), sweep.settings)

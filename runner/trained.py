@@ -93,8 +93,8 @@ def trained_model(
                 times = {"epoch_seconds": list(seconds), "unfinished_seconds": unfinished, **parts}
                 checkpoints.save(resume, run, {**state, "provenance": {**provenance, **times}})
             if finished_epoch:
-                loss = state["history"][-1]
-                tell(Kind.EPOCH, epoch=state["epoch"], loss=loss, seconds=seconds[-1])
+                known = {"loss": state["history"][-1], "accuracy": state["accuracy"]}
+                tell(Kind.EPOCH, epoch=state["epoch"], seconds=seconds[-1], **known)
 
         model, history = train(run, dataset, device, state, save, stop, teacher)
         # Another process may have finished the same run meanwhile: its weights stand.

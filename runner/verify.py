@@ -138,4 +138,5 @@ def model_of(
 def tell_epoch(tell, state: dict) -> None:
     """Tell of an epoch that is done."""
     if state["training"]["step"] == 0:
-        tell(Kind.EPOCH, epoch=state["epoch"], loss=state["history"][-1], seconds=0.0)
+        known = {"loss": state["history"][-1], "accuracy": state["accuracy"]}
+        tell(Kind.EPOCH, epoch=state["epoch"], seconds=0.0, **known)

@@ -38,14 +38,16 @@ def test_a_log_has_a_line_for_each_epoch_with_time_and_run_id(capsys, clock):
     with Progress({run: 1.0}, terminal=False) as progress:
         progress(run, "started", {})
         clock.seconds = 60
-        progress(run, "epoch", {"epoch": 1, "loss": 0.12345, "seconds": 50.26})
+        progress(run, "epoch", {"epoch": 1, "loss": 0.12345, "accuracy": 0.9, "seconds": 50.26})
         progress(run, "point", {"done": 1, "of": 56})
         progress(run, "done", {})
     out, err = capsys.readouterr()
     epoch, done = out.splitlines()
     begin = rf"\d\d:\d\d:\d\d {run.run_id}: "
     # An epoch of four is 15% of a run.
-    assert re.fullmatch(begin + "epoch 1/4, loss 0.1235, 50.3 s, about 5 min left", epoch)
+    assert re.fullmatch(
+        begin + "epoch 1/4, loss 0.1235, accuracy 0.9000, 50.3 s, about 5 min left", epoch
+    )
     assert re.fullmatch(begin + "done after 60 s; 1 of 1 run", done)
     assert "\r" not in out and not err
 
@@ -54,7 +56,7 @@ def test_the_time_left_is_that_of_all_runs_at_the_pace_of_this_command(capsys, c
     failed, resumed, measured, last = runs = [Run("mlp", "clean", seed) for seed in range(4)]
 
     def epoch(run, number: int) -> str:
-        progress(run, "epoch", {"epoch": number, "loss": 0.1, "seconds": 15 * 60})
+        progress(run, "epoch", {"epoch": number, "loss": 0.1, "accuracy": 0.9, "seconds": 15 * 60})
         return capsys.readouterr().out.rstrip()
 
     with Progress(dict.fromkeys(runs, 100.0), terminal=False) as progress:
@@ -77,7 +79,9 @@ def test_a_bar_ends_at_100_percent_though_costs_are_not_exact(capsys):
         for run in runs:
             progress(run, "started", {})
             for epoch in range(1, run.recipe.epochs + 1):
-                progress(run, "epoch", {"epoch": epoch, "loss": 0.1, "seconds": 1.0})
+                progress(
+                    run, "epoch", {"epoch": epoch, "loss": 0.1, "accuracy": 0.9, "seconds": 1.0}
+                )
             for done in range(1, 8):
                 progress(run, "point", {"done": done, "of": 7})
             progress(run, "done", {})
@@ -138,10 +142,17 @@ def test_losses_and_accuracies_are_written_by_run(tmp_path):
     [run] = plan.runs
     folders = Folders(tmp_path, tmp_path, tmp_path)
     for epoch in (1, 2):
-        listeners.track(folders, plan.sweep, run, "epoch", {"epoch": epoch, "loss": 1 / epoch})
+        listeners.track(
+            folders,
+            plan.sweep,
+            run,
+            "epoch",
+            {"epoch": epoch, "loss": 1 / epoch, "accuracy": epoch / 4},
+        )
     listeners.track(folders, plan.sweep, run, "done", {})
     events = EventAccumulator(str(tmp_path / "tensorboard" / run.run_id)).Reload()
     assert [(e.step, e.value) for e in events.Scalars("training loss")] == [(1, 1.0), (2, 0.5)]
+    assert [e.value for e in events.Scalars("training accuracy")] == [0.25, 0.5]
     rows = fakes.measure(run, plan.sweep.points, plan.sweep.settings)
     noisy = [row[3] / row[4] for row in rows if row[0] == 0.5]
     [event] = events.Scalars("accuracy/alpha 0.5")

@@ -12,7 +12,7 @@ import config
 import models
 import train as module
 from config import DEFAULT_REGIMES, REGIMES, Recipe, Run
-from data import Dataset
+from data import Dataset, batches
 from store.checkpoints import content_digest
 from train import Diverged, Stopped, initial_model, train
 
@@ -177,7 +177,7 @@ def test_only_the_end_of_an_epoch_waits_for_the_device(name, shapes):
     assert len(steps) == 6 and "_fused_adamw_" in calls
     for epoch in (steps[:3], steps[3:]):
         assert not WAITS & set(calls[epoch[0] : epoch[-1]])
-    assert calls[steps[0] :].count("_local_scalar_dense") == 2
+    assert calls[steps[0] :].count("_local_scalar_dense") == 2 * 2  # an epoch's loss, and accuracy
 
 
 def test_it_learns(shapes):
@@ -216,3 +216,13 @@ def test_training_arithmetic_is_that_of_the_declared_recipe_version(name, regime
     losses, expected = GOLDEN[name, regime]
     assert history == pytest.approx(losses, rel=2e-3)
     assert size == pytest.approx(expected, rel=2e-4)
+
+
+def test_after_each_epoch_the_accuracy_of_the_clean_weights_is_known(shapes):
+    states = []
+    model, _ = train(Run("mlp", "noisy", 0, TINY), shapes, CPU, save=states.append)
+    x, y = next(batches(shapes.train_images, shapes.train_labels, 96))
+    with torch.no_grad():
+        right = (model(x).argmax(1) == y).float().mean()
+    assert [state["epoch"] for state in states] == [1, 2]
+    assert states[-1]["accuracy"] == pytest.approx(float(right)) and states[0]["accuracy"] > 0
