@@ -31,7 +31,7 @@ from store import pictures
 from store.files import Damaged, Foreign, write_whole
 from store.merge import Merged, NotResults, merge_results
 from store.own import OwnRun
-from store.plan import as_data
+from store.plan_file import as_data
 
 RESULTS = Path("results")
 

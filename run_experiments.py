@@ -26,7 +26,7 @@ import data
 from analysis.needs import check_families
 from config import Run, Sweep
 from machine import offers
-from machine.checks import UsageError, choose_device, fail
+from machine.checks import UsageError, choose_device, fail, number_of
 from runner import claims, listeners, options, pictures, second, verify
 from runner.costs import cost, first_cost, second_cost, shards
 from runner.events import Kind
@@ -34,7 +34,7 @@ from runner.execute import work
 from runner.fixing import fix_seeds
 from runner.forget import forget_asked
 from runner.listeners import Progress
-from runner.overview import describe, describe_status, find_behind, number_of, states_of
+from runner.overview import describe, describe_status, find_behind, states_of
 from runner.pool import run_jobs
 from runner.second import settle
 from runner.signals import SIGNALS, Requeue, how_to_go_on, requeue, watch_signals
@@ -42,7 +42,8 @@ from runner.trained import without_weights
 from store import records
 from store.files import Damaged, clear_leftovers
 from store.folders import Folders
-from store.plan import Plan, ask, load_plan, plan_path
+from store.plan import Plan
+from store.plan_file import ask, load_plan, plan_path
 
 
 def main() -> int:

@@ -32,7 +32,8 @@ from runner.costs import cost, shards  # noqa: E402
 from runner.overview import seconds_of  # noqa: E402
 from store import checkpoints, records  # noqa: E402
 from store.folders import Folders  # noqa: E402
-from store.plan import Plan, load_plan, plan_path  # noqa: E402
+from store.plan import Plan  # noqa: E402
+from store.plan_file import load_plan, plan_path  # noqa: E402
 from train import initial_model  # noqa: E402
 
 STUB = 0.010  # seconds of a stub run

@@ -41,6 +41,11 @@ def shown(value: str | float | Path) -> str:
     return text if len(text) <= 60 else f"{text[:40]} ... {text[-15:]}"
 
 
+def number_of(number: int | str, what: str) -> str:
+    """Return "1 run", "3 runs" or "3–5 runs"."""
+    return f"{number} {what}{'' if str(number) == '1' else 's'}"
+
+
 def distinct(option: str, values: Iterable) -> None:
     """Check that there are values, each once."""
     values = list(values)

@@ -23,7 +23,8 @@ from probes.by_layer import measure_layers
 from sources.own import Own, inner
 from store.files import Damaged, Foreign
 from store.folders import Folders
-from store.plan import Plan, save_plan
+from store.plan import Plan
+from store.plan_file import save_plan
 from store.records import Conflict
 
 

@@ -17,7 +17,8 @@ from probes.batchnorm import has_batchnorm
 from sources.own import Key, Own, inner
 from store import checkpoints
 from store.own import OwnRun, Task
-from store.plan import Plan, load_plan
+from store.plan import Plan
+from store.plan_file import load_plan
 
 SMALL = 1_000_000
 """Noisy weights below which a second thread costs more than it gives."""

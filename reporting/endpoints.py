@@ -12,9 +12,10 @@ import pandas as pd
 from analysis.endpoints import COST, TOLERANCE, endpoints
 from analysis.intervals import baseline_of
 from analysis.verdicts import UNRESOLVED
+from machine.checks import number_of
 from reporting.results import Results
 from reporting.section import Section
-from reporting.text import number_of, span
+from reporting.text import span
 
 INTRO = (
     "Cost: accuracy trained {baseline} minus trained in the regime, both without noise. "

@@ -6,9 +6,9 @@ from analysis.intervals import RUN
 from analysis.looks import say_looks
 from analysis.verdicts import LEVEL
 from config import REGIMES
+from machine.checks import number_of
 from reporting.results import Results
 from reporting.section import Section
-from reporting.text import number_of
 from store.own import OwnRun
 
 

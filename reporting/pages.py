@@ -16,6 +16,7 @@ from markupsafe import Markup
 import noises
 from analysis import intervals
 from config import written
+from machine.checks import number_of
 from reporting import (
     accuracy,
     batchnorm,
@@ -41,7 +42,7 @@ from reporting.opening import opening
 from reporting.results import Results
 from reporting.run_facts import HEADER, run_facts
 from reporting.section import Chart, Section
-from reporting.text import Table, number_of
+from reporting.text import Table
 from store.plan import AXES, Plan
 
 TEMPLATES = Path(__file__).parent / "templates"

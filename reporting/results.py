@@ -16,7 +16,8 @@ from noises import FAMILIES
 from reporting.answered import summarise
 from store import records
 from store.own import OwnRun
-from store.plan import Plan, load_plan
+from store.plan import Plan
+from store.plan_file import load_plan
 from store.records import Record
 
 NUMBERS = {"seed": int, "alpha": float, "draw": int, "sign": int, "correct": int, "total": int}

@@ -68,11 +68,6 @@ def span(low: float | None, high: float | None) -> str:
     return f"{low:.0f}" if low == high else f"{low:.0f}–{high:.0f}"
 
 
-def number_of(number: int | str, what: str) -> str:
-    """Return "1 run", "3 runs" or "3–5 runs"."""
-    return f"{number} {what}{'' if str(number) == '1' else 's'}"
-
-
 def bounds(found: dict, log: bool, signed: bool = False) -> str:
     """Return the bounds of a mean and its interval, like "> 1.8 [1.2, –] (n = 3, 1 censored)".
 

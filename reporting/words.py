@@ -6,7 +6,8 @@ import pandas as pd
 
 from analysis.intervals import baseline_of
 from analysis.verdicts import BETTER, CUT, EQUIVALENT, TOGETHER, UNRESOLVED, WORSE, t_factor
-from reporting.text import NONE, number_of, span, with_half
+from machine.checks import number_of
+from reporting.text import NONE, span, with_half
 
 FLAGGED = "†"
 """Marks a verdict on data that are flagged."""

@@ -6,7 +6,8 @@ from store import records
 from store.changes import kind_of
 from store.folders import Folders
 from store.looks import fixed
-from store.plan import Plan, load_plan
+from store.plan import Plan
+from store.plan_file import load_plan
 
 
 def fix_seeds(plan: Plan, folders: Folders) -> Plan:

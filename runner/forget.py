@@ -6,11 +6,11 @@ from pathlib import Path
 import tyro
 
 from config import Recipe, Sweep
-from machine.checks import UsageError
+from machine.checks import UsageError, number_of
 from runner.options import Options, make_plan, read
-from runner.overview import number_of
 from store.changes import AXES, kind_of, without
-from store.plan import Plan, forget, load_plan
+from store.plan import Plan
+from store.plan_file import forget, load_plan
 
 
 def forget_asked(results: Path, asked: Options, arguments: list[str] | None = None) -> str:

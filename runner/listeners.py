@@ -10,8 +10,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from config import Run, Sweep
+from machine.checks import number_of
 from runner.events import Kind
-from runner.overview import number_of
 from store import records
 from store.folders import Folders
 from store.records import Row

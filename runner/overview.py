@@ -6,6 +6,7 @@ import noises
 from analysis.needs import family_sweeps, is_complete
 from analysis.stages import find_open
 from config import PROBE_IMAGES, REGIMES, Run, Sweep
+from machine.checks import number_of
 from runner import claims
 from runner.costs import cost
 from runner.trained import without_weights
@@ -119,11 +120,6 @@ def describe_noise(plan: Plan) -> str:
     sign = "α" if family == "gaussian" else family
     strengths = {name: REGIMES[name].noise * plan.recipe.alpha_train for name in plan.all_regimes}
     return "".join(f"; {name}: {sign} = {alpha:g}" for name, alpha in strengths.items() if alpha)
-
-
-def number_of(count: int, thing: str) -> str:
-    """Return "1 run" or "2 runs"."""
-    return f"{count} {thing}" + ("" if count == 1 else "s")
 
 
 def describe_strengths(sweep: Sweep, show: Callable[[float], str] = "{:g}".format) -> str:

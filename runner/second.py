@@ -5,9 +5,11 @@ from dataclasses import replace
 
 from analysis.stages import find_open, find_stages, waiting
 from config import Run
-from runner.overview import Shelf, number_of, states_of
+from machine.checks import number_of
+from runner.overview import Shelf, states_of
 from store.folders import Folders
-from store.plan import Plan, ask, load_plan
+from store.plan import Plan
+from store.plan_file import ask, load_plan
 from store.stages import united_stages
 
 

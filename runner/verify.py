@@ -13,12 +13,12 @@ from torch import nn
 from config import Run
 from data import Dataset
 from machine import offers
-from machine.checks import UsageError
+from machine.checks import UsageError, number_of
 from runner.costs import cost
 from runner.events import Kind
 from runner.execute import extend, load_dataset
 from runner.listeners import Progress
-from runner.overview import Shelf, look, number_of
+from runner.overview import Shelf, look
 from runner.pool import run_jobs
 from runner.serving import Later, stopping
 from runner.verdict import CONSISTENT, CONTRADICTS, SAME, Again, judge

@@ -7,7 +7,8 @@ from pathlib import Path
 from store import images, pictures, records
 from store.changes import kind_of
 from store.files import Damaged, Foreign, set_aside
-from store.plan import Plan, ask, load_plan
+from store.plan import Plan
+from store.plan_file import ask, load_plan
 from store.records import Record, curvature_block, key, rows
 
 

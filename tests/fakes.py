@@ -8,7 +8,8 @@ import numpy as np
 
 from config import REGIMES, Recipe, Run, Sweep
 from store import records
-from store.plan import Plan, save_plan
+from store.plan import Plan
+from store.plan_file import save_plan
 
 BREAK = {"mlp": 1.6, "cnn": 1.2, "resnet18": 0.9, "vit": 0.7}
 """α at which the fake clean models fall halfway to chance."""

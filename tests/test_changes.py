@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from config import LEAST_DRAWS
 from fakes import make_plan
-from store import plan as plans
+from store import plan_file as plans
 from store.changes import without
-from store.plan import ask, forget, load_plan
+from store.plan_file import ask, forget, load_plan
 from test_plan import axes, sweeps
 
 built = st.builds(lambda a, s: make_plan(*a, **s), axes, sweeps)

@@ -24,7 +24,7 @@ from damage import flip, rewrite
 from launch import STEPS, outcome, start
 from runner import claims
 from store import checkpoints, records
-from store.plan import load_plan
+from store.plan_file import load_plan
 
 pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc"),

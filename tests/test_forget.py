@@ -7,7 +7,7 @@ from fakes import make_plan
 from machine.checks import UsageError
 from runner.forget import find_named, forget_asked
 from runner.options import read
-from store.plan import load_plan, save_plan
+from store.plan_file import load_plan, save_plan
 
 PLAN = make_plan(("mlp", "cnn"), seeds=(0, 1, 2, 7), draws=1_000_000)
 

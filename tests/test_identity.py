@@ -14,7 +14,7 @@ from config import Recipe, Regime, Run, Sweep, introduced, written
 from conftest import ROOT
 from probes.saved import load_model
 from store import checkpoints, records
-from store.plan import as_data, load_plan
+from store.plan_file import as_data, load_plan
 
 OLD = Path(__file__).parent / "fixtures" / "old"
 """A run of the program before it had noise families, methods and shapes: vit noisy, 1 epoch."""

@@ -16,7 +16,7 @@ TOP = {
     *("config", "data", "models", "noise", "train", "evaluate"),
     *("run_experiments", "report", "sanity_check"),
 }
-WITHOUT_TORCH = ("report", "reporting", "analysis", "store.records", "store.plan", "noises")
+WITHOUT_TORCH = ("report", "reporting", "analysis", "store.records", "store.plan_file", "noises")
 
 
 def room_of(path: Path) -> str:

@@ -22,7 +22,7 @@ from simulated import not_above, simulate
 from store.folders import Folders
 from store.looks import canonical, fixed, united_looks
 from store.merge import merge_results
-from store.plan import as_data, ask, forget, from_data, load_plan, save_plan
+from store.plan_file import as_data, ask, forget, from_data, load_plan, save_plan
 
 # ---- Which seeds are fixed -------------------------------------------------------------------
 

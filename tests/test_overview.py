@@ -20,7 +20,8 @@ from runner.costs import cost, shards
 from runner.overview import describe_status, find_ignored, states_of
 from store import records
 from store.folders import Folders
-from store.plan import Plan, load_plan
+from store.plan import Plan
+from store.plan_file import load_plan
 
 COSTS = {"mlp": 0.5, "cnn": 7.0, "resnet18": 53.0, "vit": 21.0}
 """Millions of operations for an image: about what they are, without building the models."""

@@ -607,7 +607,7 @@ def test_options_of_own_models_need_one(go):
 
 
 def test_identities_are_plain_data_and_plans_are_read_back(go, tmp_path, quick):
-    from store.plan import load_plan
+    from store.plan_file import load_plan
 
     go(two())
     folder = tmp_path / "results" / "mine"

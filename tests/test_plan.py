@@ -13,7 +13,8 @@ from damage import damaged, edited, json_values, rewrite, snapshot
 from fakes import make_plan
 from store import records
 from store.files import Damaged
-from store.plan import Plan, as_data, load_plan, plan_path, save_plan
+from store.plan import Plan
+from store.plan_file import as_data, load_plan, plan_path, save_plan
 
 PLAN = make_plan(alphas=(0.0, 0.1), draws=2)
 

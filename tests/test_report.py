@@ -30,7 +30,7 @@ from reporting.words import say_alphas
 from store import records
 from store.files import Damaged
 from store.merge import Merged, NotResults, merge_results
-from store.plan import load_plan, save_plan
+from store.plan_file import load_plan, save_plan
 
 ROOT = Path(__file__).parent.parent
 WRITTEN = {

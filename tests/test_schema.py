@@ -14,7 +14,7 @@ from damage import rewrite
 from reporting.results import find_missing, read
 from store import records
 from store.files import Damaged, Foreign
-from store.plan import load_plan, plan_path
+from store.plan_file import load_plan, plan_path
 
 REAL = next((ROOT / "results" / "reference" / "flatness" / "runs").glob("mlp-noisy-seed0-*.json"))
 BODY = {k: v for k, v in json.loads(REAL.read_text()).items() if k != "digest"}

@@ -14,7 +14,8 @@ from reporting import frontier, side_by_side
 from reporting.plots import panels
 from reporting.results import read
 from store import records
-from store.plan import Plan, save_plan
+from store.plan import Plan
+from store.plan_file import save_plan
 
 FIVE = ("clean", "noisy", "sam", "distillation", "clipping")
 REALISED = {

@@ -15,7 +15,7 @@ from config import LEAST_DRAWS, Sweep
 from fakes import make_plan
 from simulated import within_error
 from store import merge, records
-from store.plan import as_data, ask, forget, from_data, load_plan
+from store.plan_file import as_data, ask, forget, from_data, load_plan
 from store.stages import MOST_DRAWS, Stage, draws_at, united_stages, with_stages
 
 ALPHAS = (0.0, 0.1, 1.0, 2.0)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from config import Run
 from fakes import make_plan
-from store import plan as plans
+from store import plan_file as plans
 from store import records, shared
 from store.files import write_whole
 from store.merge import take
