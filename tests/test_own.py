@@ -106,6 +106,14 @@ def test_the_example_in_readme_is_short_and_runs(go, tmp_path):
     assert {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()} == before
 
 
+def test_the_example_of_two_trainings_runs(go, tmp_path):
+    text = (ROOT / "docs" / "model.md").read_text()
+    example = re.search(r"```python\n(# trainings\.py.*?)```", text, re.DOTALL)[1]
+    status, said = go(example, name="trainings.py", alphas=(), draws=5)
+    assert status == 0 and "trainings decayed: cost" in said and "over seeds" in said
+    assert set(pd.read_csv(tmp_path / "results" / "trainings" / "summary.csv").seed) == {0, 1, 2}
+
+
 def test_noise_is_common_to_regimes_and_independent_between_seeds(go, tmp_path, quick):
     same = "{('a', 0): network(1), ('b $x$', 0): network(1), ('a', 3): network(1)}"
     status, said = go(two(same))
