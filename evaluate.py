@@ -1,6 +1,6 @@
 """Measure one trained model under weight noise: a row per (α, draw, sign).
 
-    python evaluate.py                       # checkpoints of the MLP: accuracy at α = 0 and 0.1
+    python evaluate.py                       # the MLP's checkpoints: α = 0, 0.1, and their break
     python evaluate.py cnn vit               # of others
     python evaluate.py --by-layer            # noise in one parameter tensor at a time
     python evaluate.py --model mine.py       # your own models: the whole sweep and report
@@ -25,6 +25,7 @@ import torch.nn.functional as F
 import tyro
 from torch import Tensor, nn
 
+import data
 import models
 import noises
 from config import Run, Sweep
@@ -35,6 +36,7 @@ from noise import WeightNoise, noisy_parameters
 from noises.size import Weighed
 from noises.words import read_units
 from probes import own_options
+from probes.breaking import find_break
 from probes.by_layer import measure_layers
 from probes.own_command import evaluate_own, layers_of_own, sweep_own, units_of_own
 from probes.saved import find_models, images_of, load_model
@@ -150,9 +152,9 @@ def main(
     results_dir: Path = Path("results"),
     yours: Annotated[own_options.Options, tyro.conf.OmitArgPrefixes] = own_options.Options(),  # noqa: B008
 ) -> None:
-    """Measure checkpoints at α = 0 and 0.1 and print the drop; nothing is written. Or, by layer,
-    measure noise in one parameter tensor at a time. Or, with --model, measure your own models until
-    they break, and write their report.
+    """Measure checkpoints at α = 0 and 0.1, print the drop, and where they are halfway to chance;
+    nothing is written. Or, by layer, measure noise in one parameter tensor at a time. Or, with
+    --model, measure your own models until they break, and write their report.
 
     Args:
         architectures: whose checkpoints to measure, such as `mlp cnn`; none means the MLP's.
@@ -228,7 +230,7 @@ def main(
 
 
 def print_drop(run: Run, model: nn.Module, measure: Measure, draws: int) -> None:
-    """Measure a model at α = 0 and 0.1 and print the drop."""
+    """Measure a model at α = 0 and 0.1 and print the drop, and then where it breaks."""
     points = Sweep(alphas=(0, 0.1), draws=draws).points
     patterns = models.patterns(run.architecture)
     rows = [Row(*row) for row in sweep(model, measure, points, 0, run.seed, **patterns)]
@@ -236,9 +238,12 @@ def print_drop(run: Run, model: nn.Module, measure: Measure, draws: int) -> None
     mean = sum(noisy) / len(noisy)
     print(
         f"{run.run_id}: acc@0 {clean:.4f}, acc@0.1 {mean:.4f} (mean of {draws} draws), "
-        f"drop {clean - mean:+.4f}",
-        flush=True,
+        f"drop {clean - mean:+.4f}, ",
+        end="",
+        flush=True,  # the break takes longer
     )
+    chance = 1 / data.DATASETS[run.recipe.dataset].shape.classes
+    print(find_break(model, measure, sweep, draws, run.seed, chance, **patterns), flush=True)
 
 
 def print_layers(

@@ -20,6 +20,7 @@ from evaluate import measure, sweep
 from machine import offers, words
 from machine.checks import UsageError, check_folder, fail
 from noise import weight_noise
+from probes.breaking import find_break
 from store.checkpoints import content_digest
 from train import train
 
@@ -103,9 +104,11 @@ def main(data_dir: Path = Path("data")) -> None:
             found = accuracies(model, images, labels)
             check_chance(found[ENORMOUS])
             drops[regime] = found[0.0] - found[0.1]
+            measure_it = functools.partial(measure, images=images, labels=labels)
             print(
                 f"{regime}: acc@0 {found[0.0]:.4f}, acc@0.1 {found[0.1]:.4f}, "
-                f"drop {drops[regime]:+.4f}",
+                f"drop {drops[regime]:+.4f}, "
+                f"{find_break(model, measure_it, sweep, DRAWS, run.seed, 1 / dataset.classes)}",
                 flush=True,
             )
         check_drops(drops["clean"], drops["noisy"])

@@ -197,6 +197,7 @@ def test_training_and_evaluating_from_the_command_line(command, tmp_path, mnist)
         assert "acc@0 0.9" in line
         assert "acc@0.1 0.9" in line
         assert "drop" in line
+        assert 0.5 < float(line.split("halfway to chance at α = ")[1]) < 10
     assert "mlp-foreign.pt: not a checkpoint of this program\n" in done.stderr
     assert (tmp_path / "ckpt" / "mlp-foreign.pt").read_bytes() == b"not a checkpoint"
 
