@@ -8,7 +8,7 @@ import fakes
 import report
 from noises import FAMILIES
 from noises.family import Family
-from reporting import families, quantised, sizes
+from reporting import families, protection, quantised, sizes
 from reporting.results import read
 from store import records
 
@@ -49,7 +49,7 @@ def test_equal_sizes_hurt_equally_where_they_do(results):
 def test_without_other_noise_there_is_no_such_section(tmp_path):
     fakes.make_results(tmp_path, fakes.make_plan())
     found = read(tmp_path)
-    for make in (sizes.section, quantised.section):
+    for make in (sizes.section, quantised.section, protection.section):
         part = make(found)
         assert not (part.title or part.csv or part.charts or part.tables)
 
@@ -71,7 +71,12 @@ def test_the_report_shows_both(results):
     report.rebuild(results)
     text = (results / "report.md").read_text()
     assert "One axis for all noise" in text and "Gaussian tolerance and rounding" in text
-    for name in ("sizes-clean.png", "quantised-quantization.png", "sizes.csv", "quantised.csv"):
+    for name in (
+        "sizes-clean.png",
+        "protection.png",
+        "quantised-quantization.png",
+        "quantised.csv",
+    ):
         assert (results / name).exists()
     assert "-" in [row[2][0] for row in quantised.section(read(results)).tables[0].body]
 
@@ -89,3 +94,22 @@ def test_strengths_stand_as_people_write_them_and_the_break_of_each_noise_is_com
     assert [row[0] for row in table.body] == ["0", "1 h", "1 d"]
     [[noise, _, regime, said]] = tolerances.body
     assert (noise, regime) == ("pcm", "noisy") and "not reached" in said
+
+
+def test_what_training_protects_against_is_judged_where_the_baseline_is_hit_half(results):
+    found = read(results)
+    made = protection.section(found)
+    table = made.csv["protection.csv"]
+    assert set(table.noise) == {"gaussian", "half", "quantization"}
+    by_family = families.section(found).csv["families.csv"]
+    for row in table[table.noise != "gaussian"].to_dict("records"):
+        mine = by_family[by_family.noise == row["noise"]]
+        mine = mine[mine.architecture == row["architecture"]]
+        clean = mine[mine.regime == "clean"].set_index("strength").accuracy
+        half = (clean[0] + 0.1) / 2
+        assert abs(clean[row["strength"]] - half) == (clean.drop(0) - half).abs().min()
+        at = (mine.regime == row["regime"]) & (mine.strength == row["strength"])
+        same = mine[at].iloc[0]
+        for name in ("effect", "effect_low", "effect_high", "verdict"):
+            assert row[name] == same[name]
+    assert len(made.tables[0].body) == 3 and "protection" in made.charts

@@ -1,0 +1,129 @@
+"""Which noise does a way of training protect against? A figure, protection.csv. No torch.
+
+Strengths of different noise cannot be compared, what they do can: each noise is taken at the
+strength at which the baseline is nearest to halfway to chance, or hardest hit where its range ends
+before. What the regime keeps there beyond the baseline is the effect of the report, with the
+interval that holds together over all strengths, so that choosing one of them costs nothing.
+"""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+import noises
+from analysis.intervals import baseline_of, mean_accuracy, paired_effects
+from reporting.plots import looks
+from reporting.results import Results
+from reporting.section import Chart, Section
+from reporting.text import Table
+
+TITLE = "What training protects against"
+INTRO = (
+    "Points of accuracy that a regime keeps beyond {baseline}, under each noise at the strength at "
+    "which {baseline} is nearest to halfway to chance, or hardest hit within the noise's range. "
+    "Means over paired seeds; 95% intervals hold together over all strengths of a noise."
+)
+COLUMNS = [
+    *("noise", "architecture", "regime", "strength", "seeds", "accuracy"),
+    *("effect", "effect_low", "effect_high", "effect_kind", "verdict"),
+]
+
+
+def section(results: Results) -> Section:
+    """Return what each regime protects against; empty without other noise than the Gaussian."""
+    if not results.families or results.effects.empty:
+        return Section("protection")
+    frames = {"gaussian": (results.rows, results.effects)}
+    frames |= {name: (rows, paired_effects(rows)) for name, rows in results.families.items()}
+    found = pd.concat([at_the_break(name, *both, results) for name, both in frames.items()])
+    found = found.reset_index(drop=True)
+    if found.empty:
+        return Section("protection")
+    intro = INTRO.format(baseline=baseline_of(results.rows))
+    names = [name for name in results.architectures if (found.architecture == name).any()]
+    return Section(
+        "protection",
+        title=TITLE,
+        intro=intro,
+        brief=intro,
+        tables=[say_table(found[found.architecture == name], name) for name in names],
+        charts={"protection": Chart(TITLE, draw, (found,), names, lambda rows: "")},
+        csv={"protection.csv": found},
+    )
+
+
+def at_the_break(
+    family: str, rows: pd.DataFrame, effects: pd.DataFrame, results: Results
+) -> pd.DataFrame:
+    """Return the effects of one noise at the strength that hits the baseline half: `COLUMNS`.
+
+    Accuracy is the baseline's there, a fraction, as effect and its ends are.
+    """
+    means, baseline = mean_accuracy(rows), baseline_of(rows)
+    out = []
+    for name, own in effects[effects.alpha > 0].groupby("architecture", observed=True):
+        base = means[(means.architecture == name) & (means.regime == baseline)]
+        base = base.set_index("alpha")["mean"]
+        if 0 not in base:
+            continue
+        half = (base[0] + results.chance_of(name)) / 2
+        strengths = [a for a in sorted(set(own.alpha)) if a in base]
+        at = min(strengths, key=lambda a: abs(base[a] - half))
+        out.append(own[own.alpha == at].assign(noise=family, accuracy=base[at]))
+    if not out:
+        return pd.DataFrame(columns=COLUMNS)
+    names = {"alpha": "strength", "low": "effect_low", "high": "effect_high", "kind": "effect_kind"}
+    return pd.concat(out).rename(columns=names)[COLUMNS]
+
+
+def say_strength(family: str, strength: float) -> str:
+    """Return a noise with its strength, as "pcm 8 h"."""
+    return f"{family} {noises.find(family).say(strength)}"
+
+
+def say_table(mine: pd.DataFrame, architecture: str) -> Table:
+    """Return a row per noise and regime of one architecture."""
+    body = [
+        [
+            say_strength(row["noise"], row["strength"]),
+            row["regime"],
+            f"{row['accuracy']:.4f}",
+            f"{100 * row['effect']:+.2f} [{100 * row['effect_low']:+.2f}, "
+            f"{100 * row['effect_high']:+.2f}]",
+            row["verdict"],
+        ]
+        for row in mine.to_dict("records")
+    ]
+    header = ["Noise", "Regime", "Baseline's accuracy", "Effect, points", ""]
+    seeds = f"{mine.seeds.min()}" if mine.seeds.nunique() == 1 else "several numbers of"
+    return Table(f"{architecture}, {seeds} paired seeds", header, body)
+
+
+def draw(axes: Axes, found: pd.DataFrame) -> None:
+    """Draw a row per noise, the regimes in it one below the other."""
+    families = list(dict.fromkeys(found.noise))[::-1]
+    regimes = list(dict.fromkeys(found.regime))
+    style = looks(found.regime)
+    for i, regime in enumerate(regimes):
+        mine = found[found.regime == regime]
+        y = np.array([families.index(name) for name in mine.noise]) - 0.6 * (
+            (i + 0.5) / len(regimes) - 0.5
+        )
+        low, high = (100 * mine[name] for name in ("effect_low", "effect_high"))
+        x = 100 * mine.effect
+        look = {"color": style[regime]["color"], "marker": style[regime]["marker"]}
+        ends = np.abs([x - low.fillna(x), high.fillna(x) - x])
+        axes.errorbar(x, y, xerr=ends, linestyle="", ms=3, lw=1, label=regime, **look)
+    axes.axvline(0, color="#555555", lw=0.8, zorder=0)
+    strengths = found.drop_duplicates("noise").set_index("noise").strength
+    labels = [say_strength(name, strengths[name]) for name in families]
+    axes.set_yticks(range(len(families)), labels, fontsize=5.5)
+    axes.set_xscale("symlog", linthresh=1)
+    axes.xaxis.set_major_formatter("{x:g}")
+    low, high = min(axes.get_xlim()[0], -1.2), max(axes.get_xlim()[1], 1.2)
+    axes.set_xlim(low, high)
+    axes.set_xticks([t for t in (-100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100) if low <= t <= high])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("points kept beyond the baseline (log beyond ±1)")
+    if len(regimes) > 1:
+        axes.legend(loc="best", fontsize=6)
