@@ -100,7 +100,7 @@ def say_table(mine: pd.DataFrame, architecture: str) -> Table:
 
 
 def draw(axes: Axes, found: pd.DataFrame) -> None:
-    """Draw a row per noise, the regimes in it one below the other."""
+    """Draw a row per noise, regimes one below the other, no further than ±100 points."""
     families = list(dict.fromkeys(found.noise))[::-1]
     regimes = list(dict.fromkeys(found.regime))
     style = looks(found.regime)
@@ -120,10 +120,10 @@ def draw(axes: Axes, found: pd.DataFrame) -> None:
     axes.set_yticks(range(len(families)), labels, fontsize=5.5)
     axes.set_xscale("symlog", linthresh=1)
     axes.xaxis.set_major_formatter("{x:g}")
-    low, high = min(axes.get_xlim()[0], -1.2), max(axes.get_xlim()[1], 1.2)
+    low, high = max(min(axes.get_xlim()[0], -1.2), -100), min(max(axes.get_xlim()[1], 1.2), 100)
     axes.set_xlim(low, high)
-    axes.set_xticks([t for t in (-100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100) if low <= t <= high])
+    axes.set_xticks([t for t in (-100, -10, -1, 0, 1, 10, 100) if low <= t <= high])
     axes.set_xticks([], minor=True)
-    axes.set_xlabel("points kept beyond the baseline (log beyond ±1)")
+    axes.set_xlabel("points kept (log beyond ±1)")
     if len(regimes) > 1:
         axes.legend(loc="best", fontsize=6)
