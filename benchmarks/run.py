@@ -33,7 +33,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import data  # noqa: E402
 import plain  # noqa: E402
-from config import Recipe, Run, Sweep  # noqa: E402
+from config import USUAL_EPOCHS, Recipe, Run, Sweep  # noqa: E402
 from evaluate import BATCH_SIZE  # noqa: E402
 from machine import offers, words  # noqa: E402
 from machine.checks import UsageError, choose_device, fail  # noqa: E402
@@ -261,7 +261,7 @@ def main(
     rows = [row for name in architectures for row in compare(name, *given)]
     minutes = {}
     for names in (architectures, tuple(n for n in architectures if n != "vit")):
-        part, epochs = [row for row in rows if row["architecture"] in names], Recipe().epochs
+        part, epochs = [row for row in rows if row["architecture"] in names], USUAL_EPOCHS
         hours = whole(part, "plain", PLAIN_EPOCHS), whole(part, "plain", epochs)
         minutes[" ".join(names)] = found = {
             f"plain, {PLAIN_EPOCHS} epochs": round(hours[0], 1),

@@ -51,7 +51,7 @@ def stub(run: Run, sweep: Sweep, folders: Folders, device, provenance: dict, tel
     time.sleep(STUB)
     slept = time.monotonic() - began
     for epoch in range(1, run.recipe.epochs + 1):
-        tell("epoch", epoch=epoch, loss=0.1, seconds=STUB / run.recipe.epochs)
+        tell("epoch", epoch=epoch, loss=0.1, accuracy=0.9, seconds=STUB / run.recipe.epochs)
     facts = {
         "training": {**provenance, "epoch_seconds": [STUB]},
         "measuring": {**provenance, "seconds": 0.0},

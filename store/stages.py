@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 
 from config import Sweep
 
-MOST_DRAWS = 30
+MOST_DRAWS = 20
 """Draws beyond which `Sweep.two_stage` asks for no more: they take more time than they save."""
 MOST = 1_000_000
 """Draws above which a number is none."""

@@ -13,7 +13,7 @@ import torch
 
 import fakes
 import run_experiments
-from config import Run
+from config import Recipe, Run
 from machine.checks import UsageError
 from runner import claims, listeners, options
 from runner.listeners import Progress
@@ -34,7 +34,7 @@ def clock(monkeypatch):
 
 
 def test_a_log_has_a_line_for_each_epoch_with_time_and_run_id(capsys, clock):
-    run = Run("mlp", "clean", 0)
+    run = Run("mlp", "clean", 0, Recipe(epochs=4))
     with Progress({run: 1.0}, terminal=False) as progress:
         progress(run, "started", {})
         clock.seconds = 60
@@ -53,7 +53,8 @@ def test_a_log_has_a_line_for_each_epoch_with_time_and_run_id(capsys, clock):
 
 
 def test_the_time_left_is_that_of_all_runs_at_the_pace_of_this_command(capsys, clock):
-    failed, resumed, measured, last = runs = [Run("mlp", "clean", seed) for seed in range(4)]
+    recipe = Recipe(epochs=4)
+    failed, resumed, measured, last = runs = [Run("mlp", "clean", s, recipe) for s in range(4)]
 
     def epoch(run, number: int) -> str:
         progress(run, "epoch", {"epoch": number, "loss": 0.1, "accuracy": 0.9, "seconds": 15 * 60})

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import config
 from conftest import ROOT
 from store import records
 from studies import pilot
@@ -56,3 +57,13 @@ def test_the_committed_table_follows_from_its_records():
     assert {record["identity"]["recipe"]["validation_size"] for record in found} == {10_000}
     made, kept = pilot.epochs_table(found), pd.read_csv(FOLDER / "epochs.csv")
     pd.testing.assert_frame_equal(made, kept, check_dtype=False)
+
+
+def test_epochs_are_what_the_pilot_chose_or_what_doubling_gains_is_known():
+    table = pd.read_csv(FOLDER / "epochs.csv")
+    for name, chosen in pilot.choice(table).items():
+        own = table[(table.architecture == name) & (table.epochs == config.EPOCHS[name])]
+        if chosen:
+            assert config.EPOCHS[name] == chosen
+        else:
+            assert own.gain.max() >= pilot.ENOUGH and own.gain.notna().all()
