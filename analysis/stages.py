@@ -10,8 +10,8 @@ regimes and seeds, and all draws count.
   the variance of such means over seeds, or of that which would be small beside a point: intervals
   over seeds are then about an eighth longer than with endless draws, and up to a quarter at
   `MOST_DRAWS`. w² is the variance of draws, pooled over seeds and regimes; the variance over seeds
-  is that of the first stage's means, pooled over regimes. Found for frozen statistics of BatchNorm; at most
-  `MOST_DRAWS`; none for a single seed, which has no interval over seeds.
+  is that of the first stage's means, pooled over regimes. Found for frozen statistics of
+  BatchNorm; at most `MOST_DRAWS`; none for a single seed, which has no interval over seeds.
 - `Sweep.precision` P: N = (t s/P)², with s² the variance of draws, pooled over the seeds of the
   regime in which it is largest, and t the quantile of its degrees of freedom. The interval
   mean ± t s/√N covers what it says for normal draws, whatever N is. At most `Sweep.max_draws`.
