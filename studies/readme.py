@@ -128,6 +128,18 @@ def speed() -> str:
     return "\n".join(lines)
 
 
+def peers() -> str:
+    """Return what `benchmarks/peers.py` has found, as a table."""
+    body = json.loads((ROOT / "benchmarks" / "peers.json").read_text())
+    lines = ["| | aihwkit's converters | ours, s | aihwkit, s | aihwkit / ours |"]
+    lines.append("|---|---|---:|---:|---:|")
+    for row in body["rows"]:
+        spread = f"{row['ratio']:.1f} ({row['ratio_min']:.1f} to {row['ratio_max']:.1f})"
+        times = f"{row['ours']:.2f} | {row['aihwkit']:.2f}"
+        lines.append(f"| {row['network']} | {row['converters']} | {times} | {spread} |")
+    return "\n".join(lines)
+
+
 def cost() -> str:
     """Return what a large plan costs."""
     body = json.loads((ROOT / "benchmarks" / "scale.json").read_text())
@@ -150,6 +162,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "gains": gains,
     "minutes": minutes,
     "speed": speed,
+    "peers": peers,
     "cost": cost,
 }
 """What stands between the marks of a name."""
