@@ -129,9 +129,10 @@ def tolerance(pairs: pd.DataFrame, comparisons: int) -> dict:
 
 
 def spread(values: np.ndarray, least: float) -> float:
-    """Return the standard deviation of values, at least `least`; NaN where one is infinite."""
+    """Return the standard deviation of values, at least `least`; NaN where one is infinite, and for
+    equal values of which not even the least is known."""
     finite = len(values) > 1 and np.isfinite(values).all()
-    return max(float(values.std(ddof=1)), least) if finite else float("nan")
+    return (max(float(values.std(ddof=1)), least) if finite else 0.0) or float("nan")
 
 
 def tolerances(rows: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:

@@ -223,3 +223,11 @@ def test_draws_of_a_second_stage_leave_less_of_the_tolerance():
     assert (few.draws, more.draws, every.draws) == (10, 30, 30)
     assert more.within == pytest.approx(few.within / math.sqrt(3), rel=0.01)
     assert more.within == pytest.approx(every.within, rel=0.4)
+
+
+def test_equal_breaks_on_a_plateau_have_no_interval():
+    """Where one image more moves the crossing nobody knows how far, there is no least spread."""
+    flat = np.where(ALPHAS < 1, 0.9, 0.5)
+    rows = make_rows(np.broadcast_to(flat[:, None], (1, 2, 3, len(ALPHAS), 2)), ALPHAS, 10_000)
+    (row,) = found(rows)[1].itertuples()
+    assert (row.value_low, row.low, row.high, row.verdict) == (1, 0, math.inf, UNRESOLVED)
