@@ -47,6 +47,8 @@ BOUNDS = ["seeds", "censored", "mean_low", "mean_high", "low", "high"]
 
 Bounds = tuple[float, float]
 NOT_KNOWN: Bounds = (float("nan"), float("nan"))
+ANYTHING: Bounds = (0.0, float("inf"))
+"""A model that guesses without noise has nothing to fall from, wherever its curve lies."""
 
 
 def crossing(alpha: np.ndarray, value: np.ndarray, threshold: float) -> Bounds:
@@ -142,7 +144,10 @@ def of_curve(curve: pd.DataFrame, chance: float, common: np.ndarray) -> dict[str
     if noisy.all():
         return metrics
     start, loss = accuracy[0], curve.loss.to_numpy()
-    metrics["alpha_half"] = crossing(alpha[noisy], accuracy[noisy], (start + chance) / 2)
+    if start > chance or not noisy.any():
+        metrics["alpha_half"] = crossing(alpha[noisy], accuracy[noisy], (start + chance) / 2)
+    else:
+        metrics["alpha_half"] = ANYTHING
     if len(common):
         metrics["retention"] = (float(curve.retention[shared].iloc[-1]),) * 2
     metrics["accuracy_curvature"] = (small_curvature(alpha, start - accuracy),) * 2

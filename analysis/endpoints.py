@@ -129,17 +129,18 @@ def tolerance(pairs: pd.DataFrame, comparisons: int) -> dict:
 
 
 def spread(values: np.ndarray, least: float) -> float:
-    """Return the standard deviation of values, at least `least`; NaN where one is infinite."""
+    """Return the standard deviation of values, at least `least`; NaN where one is infinite, and for
+    equal values of which not even the least is known."""
     finite = len(values) > 1 and np.isfinite(values).all()
-    return max(float(values.std(ddof=1)), least) if finite else float("nan")
+    return (max(float(values.std(ddof=1)), least) if finite else 0.0) or float("nan")
 
 
 def tolerances(rows: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
     """Return α₅₀(regime) / α₅₀(baseline) of every seed that has both, as bounds.
 
     Columns: `RUN`, low, high; above, above_base (whether an α₅₀ is above the largest α); draws (of
-    the pair), within (variance that they leave of the log ratio, see `left_by_draws`) and image
-    (change of the log ratio that one image makes).
+    the pair, where it breaks), within (variance that they leave of the log ratio, see
+    `left_by_draws`) and image (change of the log ratio that one image makes).
     """
     baseline, half = baseline or baseline_of(rows), halves(rows)
     on = ["architecture", "seed"]
@@ -151,21 +152,25 @@ def tolerances(rows: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
     both["above"], both["above_base"] = np.isinf(both.high_own), np.isinf(both.high_base)
     both["image"] = np.fmax(both.image_own, both.image_base)
     pairs = list(zip(both.by_draw_own, both.by_draw_base, strict=True))
-    both["draws"] = [len(own.index.intersection(other.index)) for own, other in pairs]
-    both["within"] = [left_by_draws(*pair) for pair in pairs]
+    whole = np.array([len(own.index.intersection(other.index)) for own, other in pairs], int)
+    both["draws"] = np.maximum(whole, np.minimum(both.at_break_own, both.at_break_base))
+    left = np.array([left_by_draws(*pair) for pair in pairs], float)
+    both["within"] = left * whole / both.draws.where(both.draws > 0)
     return both[[*RUN, "low", "high", "above", "above_base", "within", "draws", "image"]]
 
 
 def left_by_draws(own: pd.Series, base: pd.Series) -> float:
     """Return the variance that draws leave of a log ratio: that of the ratios of single draws /
-    their number; NaN where fewer than two draws cross in both."""
+    their number; NaN where fewer than two draws cross in both. It is known of draws that have every
+    strength; a second stage has more where the curve is steep, and leaves the less."""
     ratios = (own - base).dropna()
     return float(ratios.var() / len(ratios)) if len(ratios) > 1 else float("nan")
 
 
 def halves(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return α₅₀ of every run: `RUN`, low, high, image (change of log α₅₀ that one image makes) and
-    by_draw (a Series: log α₅₀ of each draw that has all α > 0 of the run)."""
+    """Return α₅₀ of every run: `RUN`, low, high, image (change of log α₅₀ that one image makes),
+    by_draw (a Series: log α₅₀ of each draw that has all α > 0 of the run) and at_break (draws of
+    the strengths on either side of α₅₀; 0 where it is a bound)."""
     metrics = curves.curve_metrics(rows)
     metrics = metrics[metrics.metric == "alpha_half"].set_index(RUN)
     chance, plus = curves.chance_of(rows), rows[rows.sign > 0]
@@ -178,9 +183,20 @@ def halves(rows: pd.DataFrame) -> pd.DataFrame:
         start = accuracy[alpha == 0]
         level = (np.nanmean(start) + chance[run]) / 2 if start.size else np.nan
         found = of_draws(alpha[alpha > 0], accuracy[alpha > 0], level, 1 / images[run])
-        out.append((*run, metrics.low[run], metrics.high[run], *found))
-    table = pd.DataFrame(out, columns=[*RUN, "low", "high", "image", "by_draw"])
+        ends = metrics.low[run], metrics.high[run]
+        out.append((*run, *ends, *found, draws_around(alpha, accuracy, *ends)))
+    table = pd.DataFrame(out, columns=[*RUN, "low", "high", "image", "by_draw", "at_break"])
     return table.astype({**{name: rows[name].dtype for name in RUN}, "low": float, "high": float})
+
+
+def draws_around(alpha: np.ndarray, accuracy: np.ndarray, low: float, high: float) -> int:
+    """Return how many draws the strengths on either side of a crossing have, the fewer of the two;
+    0 where it is not known. Arguments as in `of_draws`, and the bounds of the crossing."""
+    if low != high:
+        return 0
+    counts = (~np.isnan(accuracy)).sum(axis=1)
+    sides = alpha[alpha <= low].max(initial=alpha.min()), alpha[alpha >= low].min(initial=alpha[-1])
+    return int(counts[np.isin(alpha, sides)].min())
 
 
 def of_draws(

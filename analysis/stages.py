@@ -11,7 +11,8 @@ regimes and seeds, and all draws count.
   over seeds are then about an eighth longer than with endless draws, and up to a quarter at
   `MOST_DRAWS`. w² is the variance of draws, pooled over seeds and regimes; the variance over seeds
   is that of the first stage's means, pooled over regimes. Found for frozen statistics of
-  BatchNorm; at most `MOST_DRAWS`; none for a single seed, which has no interval over seeds.
+  BatchNorm; at most `MOST_DRAWS`; none, and nothing written, for a single seed, which has no
+  interval over seeds.
 - `Sweep.precision` P: N = (t s/P)², with s² the variance of draws, pooled over the seeds of the
   regime in which it is largest, and t the quantile of its degrees of freedom. The interval
   mean ± t s/√N covers what it says for normal draws, whatever N is. At most `Sweep.max_draws`.
@@ -71,18 +72,28 @@ def find_open(plan: Plan) -> list[str]:
     """Return the architectures whose second stage is asked for, and not in the plan."""
     known = {(stage.architecture, stage.precision) for stage in plan.stages}
     asked = {(run.architecture, t) for run in plan.runs for t in targets_of(plan.sweep_of(run))}
+    asked = {(name, t) for name, t in asked if t or has_seeds(plan, name)}
     return list(dict.fromkeys(name for name, _ in sorted(asked - known)))
+
+
+def has_seeds(plan: Plan, architecture: str) -> bool:
+    """Return whether some regime of an architecture has two seeds, whose spread can be beside that
+    of draws. A single one settles nothing: its plan may get more seeds, and their second stage."""
+    runs = [run for run in plan.runs if run.architecture == architecture]
+    return len(runs) > len({run.regime for run in runs})
 
 
 def stages_of(plan: Plan, measured: list[tuple[Run, Record]]) -> list[Stage]:
     """Return the second stages of the runs of one architecture that are not in the plan."""
     known, asked = {stage.key for stage in plan.stages}, {}
     for run, record in measured:
+        beside_seeds = has_seeds(plan, run.architecture)
         sweep = plan.sweep_of(run)
         for settings, part, _ in kinds(record, sweep):
             for target in targets_of(part):
                 key = key_of(run.architecture, settings, target)
-                if key not in known and (target or "batchnorm" not in settings):
+                wanted = target or ("batchnorm" not in settings and beside_seeds)
+                if key not in known and wanted:
                     asked.setdefault(key, []).append((run, record, settings, part))
     return [Stage(*key, numbers(members, key[2])) for key, members in asked.items()]
 

@@ -7,15 +7,16 @@ stands. It is first in the pages and last in the terminal.
 
 import math
 
+import numpy as np
 import pandas as pd
 
-from analysis.endpoints import COST, TOLERANCE, endpoints
+from analysis.endpoints import COST, RATIO, TOLERANCE, endpoints
 from analysis.intervals import baseline_of
-from analysis.verdicts import UNRESOLVED
+from analysis.verdicts import MARGIN, UNRESOLVED, find_word
 from machine.checks import number_of
 from reporting.results import Results
 from reporting.section import Section
-from reporting.text import span
+from reporting.text import digits_of, span
 
 INTRO = (
     "Cost: accuracy trained {baseline} minus trained in the regime, both without noise. "
@@ -59,9 +60,12 @@ def say_cost(found: dict) -> str:
     """Return the cost with its interval and its word."""
     if not found["seeds"]:
         return "cost not measured"
-    value = f"{found['value_low']:z.2f}"
+    half, digits = (found["high"] - found["low"]) / 2, 2
     if found["seeds"] > 1:
-        value += f" ± {(found['high'] - found['low']) / 2:.2f}"
+        digits = digits_of(-found["value_low"], half, found["verdict"], 100 * MARGIN)
+    value = f"{found['value_low']:z.{digits}f}"
+    if found["seeds"] > 1:
+        value += f" ± {half:.{digits}f}"
     return f"cost {value} points ({say_word(found)})"
 
 
@@ -80,17 +84,27 @@ def say_tolerance(found: dict) -> str:
         value = f"{ratio(low)} or more" if low else f"{ratio(high)} or less"
     else:
         value = f"{ratio(low)} to {ratio(high)}"
+    digits = ratio_digits(found)
     ends = [
-        ratio(found["low"]) if found["low"] > 0 else "–",
-        ratio(found["high"]) if found["high"] < math.inf else "–",
+        ratio(found["low"], digits) if found["low"] > 0 else "–",
+        ratio(found["high"], digits) if found["high"] < math.inf else "–",
     ]
     interval = f" [{', '.join(ends)}]" if ends != ["–", "–"] and found["seeds"] > 1 else ""
     return f"tolerance × {value}{interval} ({say_word(found)}{why})"
 
 
-def ratio(value: float) -> str:
-    """Return a ratio with two decimals; a very large one, of two seeds or of times, in short."""
-    return f"{value:.2f}" if value < 1000 else f"{value:.1e}".replace("e+", "e")
+def ratio(value: float, digits: int = 2) -> str:
+    """Return a ratio with its decimals; a very large one, of two seeds or of times, in short."""
+    return f"{value:.{digits}f}" if value < 1000 else f"{value:.1e}".replace("e+", "e")
+
+
+def ratio_digits(found: dict) -> int:
+    """Return with how many digits, two or more, the interval of a ratio bears out its word."""
+    for digits in range(2, 8):
+        ends = (np.log(max(round(found[name], digits), 1e-300)) for name in ("low", "high"))
+        if find_word(*ends, np.log(RATIO)) == found["verdict"]:
+            return digits
+    return 2
 
 
 def say_word(found: dict) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis import power
+from analysis.verdicts import find_word
 
 
 def find(table: pd.DataFrame, key: tuple) -> dict:
@@ -59,6 +60,16 @@ def with_half(found: dict, name: str, scale: float = 1, form: str = ".4f") -> st
     mean = f"{scale * value:{form}}"
     half = found["half"]
     return mean if pd.isna(half) else f"{mean} ± {scale * half:{form.removeprefix('+')}}"
+
+
+def digits_of(value: float, half: float, word: str, margin: float) -> int:
+    """Return with how many digits, two or more, "value ± half" still bears out its word: rounded,
+    an interval may touch what it excludes."""
+    for digits in range(2, 8):
+        ends = (round(round(value, digits) + s * round(half, digits), digits) for s in (-1, 1))
+        if find_word(*ends, margin) == word:
+            return digits
+    return 2
 
 
 def span(low: float | None, high: float | None) -> str:

@@ -5,9 +5,18 @@ import itertools
 import pandas as pd
 
 from analysis.intervals import baseline_of
-from analysis.verdicts import BETTER, CUT, EQUIVALENT, TOGETHER, UNRESOLVED, WORSE, t_factor
+from analysis.verdicts import (
+    BETTER,
+    CUT,
+    EQUIVALENT,
+    MARGIN,
+    TOGETHER,
+    UNRESOLVED,
+    WORSE,
+    t_factor,
+)
 from machine.checks import number_of
-from reporting.text import NONE, span, with_half
+from reporting.text import NONE, digits_of, span, with_half
 
 FLAGGED = "†"
 """Marks a verdict on data that are flagged."""
@@ -76,7 +85,11 @@ def say_alphas(some: pd.DataFrame, every: pd.DataFrame) -> str:
 def points_of(effect: dict | pd.Series) -> str:
     """Return an effect in points with its half-width, or with both ends where one is cut."""
     if not len(effect) or effect["kind"] != CUT:
-        return with_half(effect, "effect", 100, "+.2f")
+        digits = 2
+        if len(effect) and pd.notna(effect["effect"]):
+            points = (100 * float(effect[name]) for name in ("effect", "half"))
+            digits = digits_of(*points, effect["verdict"], 100 * MARGIN)
+        return with_half(effect, "effect", 100, f"+.{digits}f")
     ends = (f"{100 * effect[name]:+z.2f}" for name in ("low", "high"))
     return f"{100 * effect['effect']:+z.2f} [{', '.join(ends)}]".replace("+0.00", "0")
 

@@ -176,3 +176,58 @@ def test_the_line_is_the_documented_one():
     assert say_endpoints(table, "cnn") == [
         "cnn noisy: cost 0.20 ± 0.10 points (worse), tolerance × 1.22 [1.14, 1.30] (better)"
     ]
+
+
+@pytest.mark.parametrize(
+    ("cost", "ratio", "said"),
+    [
+        ((0.124, 0.0005, WORSE), (1.2, 1.004, BETTER), "cost 0.124 ± 0.123 points (worse)"),
+        ((0.5, 0.004, EQUIVALENT), (1.0, 0.9530, EQUIVALENT), "[0.953, "),
+        ((-0.3, -0.601, UNRESOLVED), (1.1, 0.99, UNRESOLVED), "[0.99, "),
+        ((0.124, 0.0005, WORSE), (1.2, 1.004, BETTER), "[1.004, "),
+    ],
+)
+def test_rounding_never_makes_a_word_and_its_interval_disagree(cost, ratio, said):
+    row = {"architecture": "cnn", "regime": "noisy", "seeds": 6, "censored": 0, "not_reached": ""}
+    points, times = (
+        {"value_low": mean, "value_high": mean, "low": low, "high": high, "verdict": word}
+        for mean, low, word, high in (
+            (*cost, 2 * cost[0] - cost[1]),
+            (*ratio, ratio[0] ** 2 / ratio[1]),
+        )
+    )
+    table = pd.DataFrame([row | {"endpoint": COST} | points, row | {"endpoint": TOLERANCE} | times])
+    (line,) = say_endpoints(table, "cnn")
+    assert said in line
+
+
+def test_a_model_that_only_guesses_has_no_tolerance():
+    """Its accuracy is just that of chance where the classes are as many: nothing falls halfway."""
+    curves = accuracy_of(np.ones((1, 2, 3)), np.full((1, 2, 3), 0.95))
+    guessing = curves.copy()
+    guessing[:, 1, 0] = 0.1
+    for values in (guessing, np.full_like(curves, 0.1)):
+        (row,) = found(make_rows(values[..., None], ALPHAS, 10_000))[1].itertuples()
+        assert (row.low, row.high, row.verdict) == (0, math.inf, UNRESOLVED)
+
+
+def test_draws_of_a_second_stage_leave_less_of_the_tolerance():
+    rng = np.random.default_rng(0)
+    half = np.exp(0.1 * rng.normal(size=(1, 2, 3, 30)))
+    curves = np.stack([accuracy_of(h, np.full((1, 2, 3), 0.95)) for h in np.moveaxis(half, -1, 0)])
+    rows = make_rows(np.moveaxis(curves, 0, -1), ALPHAS, 10**6)
+    steep = rows[(rows.draw < 10) | (rows.alpha > 0.5)]
+    (few,), (more,), (every,) = (
+        list(found(part)[1].itertuples()) for part in (rows[rows.draw < 10], steep, rows)
+    )
+    assert (few.draws, more.draws, every.draws) == (10, 30, 30)
+    assert more.within == pytest.approx(few.within / math.sqrt(3), rel=0.01)
+    assert more.within == pytest.approx(every.within, rel=0.4)
+
+
+def test_equal_breaks_on_a_plateau_have_no_interval():
+    """Where one image more moves the crossing nobody knows how far, there is no least spread."""
+    flat = np.where(ALPHAS < 1, 0.9, 0.5)
+    rows = make_rows(np.broadcast_to(flat[:, None], (1, 2, 3, len(ALPHAS), 2)), ALPHAS, 10_000)
+    (row,) = found(rows)[1].itertuples()
+    assert (row.value_low, row.low, row.high, row.verdict) == (1, 0, math.inf, UNRESOLVED)

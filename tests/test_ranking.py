@@ -7,7 +7,8 @@ import pytest
 from analysis.endpoints import COST, INJECTION, TOLERANCE, against_both, endpoints
 from analysis.ranking import on_front, ranking, resampled
 from analysis.verdicts import t_factor
-from simulated import make_rows
+from reporting.side_by_side import INTRO
+from simulated import make_rows, within_error
 from test_endpoints import ALPHAS, accuracy_of
 
 REGIMES = ["clean", "noisy", "sam", "swa"]
@@ -125,3 +126,13 @@ def test_without_injection_or_others_there_is_one_baseline():
     for part in (rows[rows.regime != "noisy"], rows[rows.regime != "sam"]):
         assert against_both(part).baseline.unique().tolist() == ["clean"]
     assert against_both(rows[rows.regime == "clean"]).empty
+
+
+def test_three_seeds_agree_by_chance_as_often_as_the_report_says():
+    rng, repeats = np.random.default_rng(0), 1500
+    firsts = [
+        resampled(np.zeros((3, 2)), rng.normal(size=(3, 2)), 300)["first"].max()
+        for _ in range(repeats)
+    ]
+    assert within_error(np.mean(np.array(firsts) == 1), 0.25, repeats)
+    assert "in a quarter of experiments" in INTRO

@@ -94,8 +94,19 @@ def test_draws_that_are_asked_for_by_number_have_no_second_stage():
 
 def test_a_single_seed_has_no_more_for_there_is_no_interval_over_seeds():
     plan = make_plan(("mlp",), seeds=(0,), alphas=ALPHAS, draws=None)
-    (stage,) = find(plan)
-    assert {number for _, number in stage.draws} == {LEAST_DRAWS}
+    assert find(plan) == [] and stages.find_open(plan) == []
+    precise = make_plan(("mlp",), seeds=(0,), alphas=ALPHAS, draws=None, precision=0.01)
+    assert len(find(precise, first_stage(precise))) == 1, "its draws say how precise they are"
+
+
+def test_seeds_that_follow_a_single_one_have_their_second_stage():
+    """Also where single seeds come together by a merge."""
+    one, two = (make_plan(("mlp",), seeds=(s,), alphas=ALPHAS, draws=None) for s in (0, 1))
+    settled = [replace(plan, stages=tuple(find(plan))) for plan in (one, two)]
+    for later in (PLAN.joined(settled[0]), settled[0].joined(settled[1])):
+        assert stages.find_open(later) == ["mlp"]
+        (stage,) = find(later)
+        assert dict(stage.draws)[2.0] == MOST_DRAWS
 
 
 @given(st.integers(0, 200), st.integers(0, 60))
