@@ -150,7 +150,8 @@ def find_times(records: list[Record]) -> Times:
             threads = training.get("threads", 1)
             spent = threads * sum(training["epoch_seconds"]), threads * measuring["seconds"]
             key = who["architecture"], who["regime"]
-            found.setdefault(key, []).append((sum(spent), spent[1] / draws))
+            if min(spent) > 0:  # shorter than a clock tells is not known
+                found.setdefault(key, []).append((sum(spent), spent[1] / draws))
     each = {key: pd.DataFrame(times).median() for key, times in found.items()}
     return {
         key: tuple(each[key] + each[key[0], intervals.BASELINE])
