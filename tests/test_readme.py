@@ -12,9 +12,12 @@ import pandas as pd
 import pytest
 
 import report
+from analysis.endpoints import endpoints
+from analysis.intervals import paired_effects
 from config import Recipe
 from conftest import ROOT
 from models import DEFAULT_ARCHITECTURES
+from reporting.results import read
 from studies import readme
 
 README = (ROOT / "README.md").read_text()
@@ -169,3 +172,23 @@ def test_every_file_that_is_named_is_there(path):
 def test_every_page_is_linked():
     for path in readme.PAGES[1:]:
         assert f"](docs/{path.name})" in README
+
+
+def test_the_version_to_cite_is_the_newest_of_the_changelog():
+    cited = (ROOT / "CITATION.cff").read_text()
+    version, date = re.search(r"^version: (\S+)\ndate-released: \"(\S+)\"$", cited, re.M).groups()
+    newest = re.search(r"^## (\d\S*) \((\S+)\)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert newest.groups() == (version, date)
+
+
+def test_what_a_look_would_have_cost_the_reference():
+    rows = read(ROOT / "results" / "reference").rows
+    (once, ends), (then, late) = (
+        (paired_effects(part), endpoints(part)) for part in (rows, rows.assign(looks=2))
+    )
+    lost = once[(once.verdict == "better") & (then.verdict != "better")]
+    assert set(zip(lost.architecture, lost.alpha)) == {
+        *(("mlp", 1.0), ("mlp", 1.4), ("cnn", 0.5), ("cnn", 0.7), ("cnn", 1.0))
+    }
+    lost = ends[(ends.verdict == "better") & (late.verdict != "better")]
+    assert list(zip(lost.architecture, lost.endpoint)) == [("resnet18", "tolerance")]
