@@ -34,6 +34,8 @@ from store.own import OwnRun
 from store.plan_file import as_data
 
 RESULTS = Path("results")
+SHOWN = 10
+"""Lines of a list that the terminal shows; report.md has all of them."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,10 @@ def rebuild(results_dir: Path, everything: bool = True) -> Report:
     parts = [align(table) for table in sections["summary"].tables]
     for title, messages in (("Missing", missing), ("Left out", results.left_out)):
         if messages:
-            parts.append("\n".join([f"{title} ({len(messages)}):", *(f"  {m}" for m in messages)]))
+            said = [f"  {message}" for message in messages[:SHOWN]]
+            more = len(messages) - len(said)
+            said += [f"  and {more} more, in report.md"] if more else []
+            parts.append("\n".join([f"{title} ({len(messages)}):", *said]))
     if "endpoints" in sections:
         curves = [] if results.plan.kind is OwnRun else terminal.sparks(results)
         lines = [line for said in sections["endpoints"].sentences.values() for line in said]

@@ -861,3 +861,14 @@ def test_hostile_names_go_into_no_page_as_they_are(tmp_path):
         assert b"^^" not in found[name] and rb"\frac" not in found[name]
     assert b"**[a](b)" not in found["report.md"] and b"\n# b" not in found["report.md"]
     assert all(pages.make_figures(sections).values())  # their titles are no mathematics
+
+
+def test_a_long_list_of_what_is_missing_is_cut_on_the_terminal_and_whole_in_the_page(tmp_path):
+    plan = make_plan(seeds=tuple(range(9)))
+    make_results(tmp_path, plan, keep=lambda run, point: run == plan.runs[0])
+    found = report.rebuild(tmp_path)
+    lacking = len(plan.runs) - 1
+    assert len(found.missing) == lacking > report.SHOWN
+    assert f"and {lacking - report.SHOWN} more, in report.md" in found.text
+    page = (tmp_path / "report.md").read_text()
+    assert all(run.run_id in page for run in plan.runs[1:])
