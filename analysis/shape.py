@@ -41,7 +41,7 @@ def find_flags(rows: pd.DataFrame) -> pd.DataFrame:
     """Return what is not normal: a row per architecture, regime, α and flag, in `FLAGS`.
 
     A spread of less than a point is not flagged. A seed has collapsed if its accuracy at α = 0 is
-    below halfway from the best seed's to chance; that stands at every α of its regime.
+    below halfway from the best of the architecture to chance; that stands at every α of its regime.
     """
     plus = rows[rows.sign > 0].sort_values([*RUN, "alpha", "draw"])
     plus = plus.assign(accuracy=plus.correct / plus.total)
@@ -63,7 +63,7 @@ def find_flags(rows: pd.DataFrame) -> pd.DataFrame:
 def find_collapsed(plus: pd.DataFrame) -> set[tuple]:
     """Return the architectures and regimes of which a seed has collapsed."""
     start = plus[plus.alpha == 0].groupby(RUN, observed=True).accuracy.mean()
-    best = start.groupby(RUN[:2], observed=True).transform("max")
+    best = start.groupby(RUN[:1], observed=True).transform("max")  # all of a regime may be down
     fallen = start < (best + chance_of(plus).reindex(start.index)) / 2
     return {run[:2] for run in start.index[fallen]}
 

@@ -49,6 +49,13 @@ def test_a_seed_far_from_the_others_is_flagged():
     assert ("noisy", 1.0, APART) in flags_of(accuracy)
 
 
+def test_a_regime_of_which_every_seed_has_collapsed_is_flagged():
+    accuracy = normal(spread=0.001)
+    accuracy[1] = 0.1
+    assert ("noisy", 1.0, COLLAPSED) in flags_of(accuracy)
+    assert not any(regime == "clean" for regime, *_ in flags_of(accuracy))
+
+
 @pytest.mark.parametrize("seeds", [2, 3, 6])
 def test_a_collapsed_seed_is_flagged_at_every_strength(seeds):
     accuracy = normal(seeds=seeds, spread=0.002)
