@@ -201,7 +201,7 @@ def test_a_method_with_two_gradients_and_a_state_is_killed_and_goes_on(program):
         start_new_session=True,
     )
     for line in process.stdout:
-        if re.search(r"uphill.* epoch 1/8", line):
+        if re.search(r"uphill.* epoch 1/4", line):
             os.killpg(process.pid, signal.SIGKILL)
             break
     process.wait()
