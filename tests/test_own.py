@@ -192,11 +192,14 @@ def test_seeds_and_regimes_end_with_the_comparison(go, quick):
     status, said = go(two(one), alphas=(), name="other.py")
     line = next(line for line in said.splitlines() if line.startswith("other rough: cost"))
     assert "one seed, no verdict" in line and "tolerance × 1.00" in line
-    assert "rough against plain, seed 0: stands × 1.00" in said and "2 paired draws" in said
+    status, said = go(two(one), alphas=(0, 0.5, 2, 9), draws=4, name="third.py")
+    assert "rough against plain, seed 0: stands × 1.00" in said and "4 paired draws" in said
 
 
 def test_two_models_are_compared_over_the_draws_that_they_share(go, tmp_path, quick):
-    go(two(), alphas=(0, 0.2, 0.5, 1, 2, 5), draws=4)
+    near = "[net := network(0), net[0].weight.data.mul_(torch.tensor([1.5, 1, 1, 1, 1, 1]))][0]"
+    models = f"{{('plain', 0): network(0), ('rough', 0): {near}}}"
+    go(two(models), alphas=(0, 0.05, 0.2, 0.5, 1, 2, 5, 9, 20, 40), draws=4)
     found = results.read(tmp_path / "results" / "mine")
     [row] = over_draws.tolerances(found.rows, 1 / 3).itertuples()
     both = over_draws.breaks(found.rows, 1 / 3).set_index("regime")["mean"]
