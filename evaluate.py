@@ -171,6 +171,9 @@ def main(
         yours: your own models.
     """
     try:
+        named = checkpoint is not None or checkpoint_dir != CHECKPOINTS
+        instead = "--units" if units else "--by-layer" if by_layer else ""
+        yours.check_beside(bool(architectures), named, instead)
         architectures = architectures or ("mlp",)
         known("ARCH", architectures, models.ARCHITECTURES)
         if alpha is not None and not by_layer:

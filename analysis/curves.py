@@ -214,7 +214,8 @@ def metrics_over_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
     key = ["architecture", "regime", "metric"]
     groups = metrics.groupby(key, observed=True, sort=False)
     found = [{**dict(zip(key, name, strict=True)), **mean_bounds(part)} for name, part in groups]
-    return pd.DataFrame(found, columns=[*key, *BOUNDS])
+    table = pd.DataFrame(found, columns=[*key, *BOUNDS])
+    return table.astype({"regime": metrics.regime.dtype})  # which knows the baseline
 
 
 def paired_metrics(metrics: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:

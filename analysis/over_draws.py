@@ -37,12 +37,13 @@ def _means(table: pd.DataFrame, floor: float) -> pd.DataFrame:
     """Return the mean of `value` over draws with its interval, by run and α."""
     groups = table.sort_values([*RUN, "alpha", "draw"]).groupby([*RUN, "alpha"], observed=True)
     out = groups.value.agg(draws="size", mean="mean").reset_index()
+    out["mean"] = out["mean"].round(12)  # a count over a total, and not a rounding error beside it
     out["half"] = [half_width(part, floor, LEVEL) for _, part in groups.value]
     return out.assign(low=out["mean"] - out.half, high=out["mean"] + out.half)
 
 
 def breaks(rows: pd.DataFrame, chance: float) -> pd.DataFrame:
-    """Return where each run breaks: `RUN`, draws, start, last, mean, low, high, beyond.
+    """Return where each run breaks: `RUN`, draws, start, chance, last, mean, low, high, beyond.
 
     That is halfway from its accuracy without noise (start) to chance, linear in log α. The
     geometric mean is over the breaks of the draws, with its 95% t-interval; where some draws stand
@@ -50,17 +51,11 @@ def breaks(rows: pd.DataFrame, chance: float) -> pd.DataFrame:
     over draws, without an interval, and is NaN where that is still above.
     """
     found = []
-    plus = rows[rows.sign > 0]
-    for run, part in plus.groupby(RUN, observed=True):
-        table = part.assign(value=part.correct / part.total).pivot(
-            index="alpha", columns="draw", values="value"
-        )
-        start = float(table.loc[0.0, 0]) if 0.0 in table.index else np.nan
-        table = table[table.index > 0].dropna()
+    for run, part in rows[rows.sign > 0].groupby(RUN, observed=True):
+        table, start = _curves(part)
         last = float(table.index.max()) if len(table) else np.nan
         alpha, level = table.index.to_numpy(float), (start + chance) / 2
-        curves = [table[draw].to_numpy(float) for draw in table]
-        ends = [crossing(alpha, curve, level) for curve in curves]
+        ends = [*_ends(table, level).values()]
         beyond = sum(high == np.inf for _, high in ends)
         if len(table) and start > chance and all(low == high for low, high in ends):
             logs = np.log([low for low, _ in ends])
@@ -69,6 +64,46 @@ def breaks(rows: pd.DataFrame, chance: float) -> pd.DataFrame:
         else:
             low, high = crossing(alpha, table.mean(axis=1).to_numpy(float), level)
             edges = (low if low == high and start > chance else np.nan, np.nan, np.nan)
-        found.append((*run, table.shape[1], start, last, *edges, beyond))
-    columns = [*RUN, "draws", "start", "last", "mean", "low", "high", "beyond"]
+        found.append((*run, table.shape[1], start, chance, last, *edges, beyond))
+    columns = [*RUN, "draws", "start", "chance", "last", "mean", "low", "high", "beyond"]
     return pd.DataFrame(found, columns=columns).astype({n: rows[n].dtype for n in RUN})
+
+
+def tolerances(rows: pd.DataFrame, chance: float) -> pd.DataFrame:
+    """Return how many times as much noise each run stands as the baseline's run of its seed:
+    `RUN`, draws, mean, low, high.
+
+    The ratio of their breaks, draw by draw: the two have the same unit noise. The geometric mean is
+    over draws, with its 95% t-interval; a run whose draws, or its partner's, do not all break where
+    both were measured has no row.
+    """
+    breaking = {}
+    for run, part in rows[rows.sign > 0].groupby(RUN, observed=True):
+        table, start = _curves(part)
+        ends = _ends(table, (start + chance) / 2) if start > chance else {}
+        if ends and all(low == high for low, high in ends.values()):
+            breaking[run] = pd.Series({draw: np.log(low) for draw, (low, _) in ends.items()})
+    baseline, found = baseline_of(rows), []
+    for (name, regime, seed), logs in breaking.items():
+        if regime != baseline and (base := breaking.get((name, baseline, seed))) is not None:
+            logs = (logs - base).dropna()
+            half = half_width(logs)
+            edges = np.exp([logs.mean(), logs.mean() - half, logs.mean() + half])
+            found.append((name, regime, seed, len(logs), *edges))
+    table = pd.DataFrame(found, columns=[*RUN, "draws", "mean", "low", "high"])
+    return table.astype({n: rows[n].dtype for n in RUN})
+
+
+def _curves(part: pd.DataFrame) -> tuple[pd.DataFrame, float]:
+    """Return the accuracy of a run by α > 0 and draw, and that without noise."""
+    table = part.assign(value=part.correct / part.total).pivot(
+        index="alpha", columns="draw", values="value"
+    )
+    start = float(table.loc[0.0, 0]) if 0.0 in table.index else np.nan
+    return table[table.index > 0].dropna(), start
+
+
+def _ends(table: pd.DataFrame, level: float) -> dict[int, tuple[float, float]]:
+    """Return of each draw the bounds of the α at which it falls to a level: see `crossing`."""
+    alpha = table.index.to_numpy(float)
+    return {draw: crossing(alpha, table[draw].to_numpy(float), level) for draw in table}

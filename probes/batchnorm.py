@@ -13,6 +13,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from sources.examples import call
+
 _BatchNorm = nn.modules.batchnorm._BatchNorm
 
 
@@ -37,7 +39,7 @@ def reestimated(model: nn.Module, batches: Iterable[Tensor]) -> Iterator[None]:
     Args:
         model: in evaluation mode; nothing but its BatchNorm layers is put in training mode, so
             that dropout stays off.
-        batches: each x as the model takes it, such as (B, C, H, W).
+        batches: each x as the model takes it, such as (B, C, H, W); or a tuple or dict of tensors.
     """
     norms = layers(model)
     before = [[b.clone() for b in layer.buffers(recurse=False)] for layer in norms]
@@ -49,7 +51,7 @@ def reestimated(model: nn.Module, batches: Iterable[Tensor]) -> Iterator[None]:
         try:
             with torch.inference_mode():
                 for x in batches:
-                    model(x)
+                    call(model, x)
         finally:
             for layer, (training, momentum) in zip(norms, modes, strict=True):
                 layer.training, layer.momentum = training, momentum

@@ -6,6 +6,7 @@ seed, and every measurement is kept as it is made: the same command goes on wher
 
 import contextlib
 import functools
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,8 +73,16 @@ def try_measure(own: Own, plan: Plan, folder: Path) -> None:
         UsageError: what is wrong with it.
     """
     first = plan.run_of(own.name, *next(iter(own.models)))
-    if records.find(path_of(folder, first)) is None:
-        own.measure(own.model((first.regime, first.seed)))
+    if records.find(path_of(folder, first)) is not None:
+        return
+    outer = own.model((first.regime, first.seed))
+    own.measure(outer)
+    model = inner(outer)
+    if own.calibration and has_batchnorm(model):
+        batch = itertools.islice(own.calibration(model), 1)
+        home, told = own.project.at_home(), own.project.told(" calibration()")
+        with home, told, reestimated(model, batch):
+            pass
 
 
 def read_record(folder: Path, run: OwnRun, say: Say) -> Record | None:
@@ -165,7 +174,7 @@ def say_start(own: Own, rows: list[list], name: str, say: Say) -> None:
     say(f"  {name}: {task.score or 'accuracy'} {found:.4f} without noise")
     if found < task.chance + NEAR * (1 - task.chance) and not task.score:
         say(
-            f"  warning: that is near chance ({task.chance:g}): are the weights loaded, and are "
+            f"  warning: that is near chance ({task.chance:.4g}): are the weights loaded, and are "
             "the data those that the model was trained for (classes in the same order, size, mean)?"
         )
     if task.score and found <= task.chance:

@@ -50,7 +50,6 @@ def evaluate_own(
         # before any model is made: functions that train give the same weights each time
         offers.prepare(own_plan.threads_for(mine, asked.threads))
         plan = own_plan.make_plan(mine, points)
-        plan = own_plan.join_earlier(plan, folder, mine.names_baseline)
         print(own_plan.describe(mine), flush=True)
         work(mine, plan, folder)
     except (UsageError, Damaged, Foreign, Conflict) as error:
@@ -70,6 +69,7 @@ def sweep_own(mine: Own, plan: Plan, folder: Path, device: str, rows: own.Rows) 
         rows: `evaluate.sweep`.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends as Ctrl-C does
+    plan = own_plan.join_earlier(plan, folder, mine.names_baseline)
     own.try_measure(mine, plan, folder)
     save_plan(folder, plan)
     facts = offers.provenance(torch.device(device or "cpu"), torch.get_num_threads())
@@ -120,6 +120,8 @@ def units_of_own(
 
 def find_images(name: str, folder: Path) -> tuple[Tensor, Tensor, int]:
     """Return the test images and labels of a dataset, and how many classes it has."""
+    if name not in data.DATASETS and Path(name).is_dir():
+        raise UsageError(f"--data: takes folder:PATH; for this folder, folder:{name}")
     known("--data", [name], data.DATASETS)
     try:
         found = data.load(name, folder)

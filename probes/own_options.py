@@ -74,6 +74,24 @@ class Options:
             if getattr(self, name):
                 raise UsageError(f"--{name}: is for --model torchvision:NAME; {self.model} says it")
 
+    def check_beside(self, architectures: bool, checkpoint: bool, instead: str) -> None:
+        """Check that nothing is asked for that would be passed over.
+
+        Args:
+            architectures, checkpoint: whether these are named.
+            instead: the option that is done in place of a sweep; "" = none is.
+
+        Raises:
+            UsageError: with one line that names the option.
+        """
+        if self.model and (architectures or checkpoint):
+            option = "ARCH" if architectures else "--checkpoint"
+            raise UsageError(f"{option}: is for models of this program; --model names its own")
+        for name in ("alphas", "noise"):
+            if instead and getattr(self, name):
+                takes = "at --alpha" if instead == "--by-layer" else "what --units names"
+                raise UsageError(f"--{name}: is for the sweep; {instead} measures {takes}")
+
     @property
     def library(self) -> bool:
         """Whether a library's model is asked for."""

@@ -11,7 +11,7 @@ from torch import nn
 
 from config import Sweep
 from machine import offers
-from machine.checks import UsageError
+from machine.checks import UsageError, number_of
 from noise import ParameterError, WeightNoise, noisy_parameters
 from probes.batchnorm import has_batchnorm
 from sources.own import Key, Own, inner
@@ -20,6 +20,8 @@ from store.own import OwnRun, Task
 from store.plan import Plan
 from store.plan_file import load_plan
 
+ASIDE = ("pos", "emb", "token", "cls")
+"""Parts of names that embeddings, of tokens and of positions, often have."""
 SMALL = 1_000_000
 """Noisy weights below which a second thread costs more than it gives."""
 
@@ -35,6 +37,11 @@ def make_plan(own: Own, sweep: Sweep) -> Plan:
         model = inner(own.model((regime, seed)))
         check_parameters(model, own)
         weights.append(f"{weights_of(model)} {seed} {regime}")
+        broken = [name for name, p in model.named_parameters() if not p.isfinite().all()]
+        if broken:
+            own.notes.append(
+                f"{regime} seed {seed} has weights that are not finite, such as {broken[0]}"
+            )
     if has_batchnorm(model) and own.calibration is None:
         how = "; calibration() in the file would take them anew as well" if own.project else ""
         own.notes.append(f"BatchNorm statistics are frozen only{how}")
@@ -73,13 +80,14 @@ def check_parameters(model: nn.Module, own: Own) -> None:
         if not error.unknown:
             text = textwrap.shorten(str(error), 300, placeholder=" …")
             raise UsageError(f"--model: {own.task.dataset}: {text}") from None
-        sizes = {name: p.dim() for name, p in model.named_parameters()}
+        parameters = dict(model.named_parameters())
+        guess = {name: looks_noisy(name, parameters.get(name)) for name in error.unknown}
         groups = {
-            "NOISY": [name for name in error.unknown if sizes.get(name, 0) > 1],
-            "CLEAN": [name for name in error.unknown if sizes.get(name, 0) < 2],
+            "NOISY": [name for name in error.unknown if guess[name]],
+            "CLEAN": [name for name in error.unknown if not guess[name]],
         }
         given = {"NOISY": list(own.task.noisy), "CLEAN": list(own.task.clean)}
-        every = list(sizes)
+        every = list(parameters)
         lines = [
             f"{what} = {given[what] + patterns_for(names, every)!r}"
             for what, names in groups.items()
@@ -91,11 +99,21 @@ def check_parameters(model: nn.Module, own: Own) -> None:
                 f"batches() and {' and '.join(lines)}"
             ) from None
         raise UsageError(
-            f"--model: is noise meant for {len(error.unknown)} parameters of unknown use, such as "
-            f"{error.unknown[0]}? Matrices that multiply activations carry noise (NOISY), all else "
-            f"does not (CLEAN). Add to {own.task.dataset}, and move what is on the wrong side:\n"
-            + "\n".join(lines)
+            f"--model: is noise meant for {number_of(len(error.unknown), 'parameter')} of unknown "
+            f"use, such as {error.unknown[0]}? Matrices that multiply activations carry noise "
+            f"(NOISY), all else does not (CLEAN). Add to {own.task.dataset}, and move what is on "
+            "the wrong side:\n" + "\n".join(lines)
         ) from None
+
+
+def looks_noisy(name: str, parameter: nn.Parameter | None) -> bool:
+    """Return a guess whether a parameter of unknown use multiplies activations, for people to
+    correct: a matrix does, a vector does not, whatever dimensions of one it has beside."""
+    if parameter is None or parameter.dim() < 2:
+        return False
+    vector = parameter.dim() > 2 and sum(n > 1 for n in parameter.shape) < 2
+    last = name.rpartition(".")[2].lower()
+    return not vector and not any(part in last for part in ASIDE)
 
 
 def patterns_for(names: list[str], every: list[str]) -> list[str]:
@@ -128,8 +146,8 @@ def join_earlier(
         raise UsageError(f"--results-dir: {folder} holds the results of run_experiments.py")
     if earlier.recipe != plan.recipe:
         say(
-            "What is measured on is not what it was (data, patterns, or batches that come in "
-            "another order each time): all is measured anew, and earlier records stay aside"
+            f"  not what was measured on before: {what_changed(earlier.recipe, plan.recipe)}; all "
+            "is measured anew, and earlier records stay aside"
         )
         return plan
     named = {(run.regime, run.seed) for run in plan.runs}
@@ -148,6 +166,20 @@ def join_earlier(
         return plan
     known = [n for n in ("clean", earlier.recipe.baseline) if n in plan.all_regimes]
     return with_baseline(plan, known[0]) if known else plan
+
+
+def what_changed(was: Task, now: Task) -> str:
+    """Return in words in what two tasks differ."""
+    data = (
+        "what is tested on (other data, --test-size or --size; measure() itself; or batches in "
+        "another order each time)"
+    )
+    parts = {
+        data: was.data != now.data,
+        "NOISY or CLEAN": (was.noisy, was.clean) != (now.noisy, now.clean),
+        "the data of calibration()": was.calibration != now.calibration,
+    }
+    return ", ".join(words for words, differ in parts.items() if differ)
 
 
 def with_baseline(plan: Plan, regime: str) -> Plan:
@@ -173,7 +205,7 @@ def describe(own: Own) -> str:
         seeds.setdefault(regime, []).append(seed)
     listed = "; ".join(f"{name} (seed {' '.join(map(str, s))})" for name, s in seeds.items())
     task = own.task
-    what = f"{task.score or 'accuracy'}, chance {task.chance:g}"
+    what = f"{task.score or 'accuracy'}, chance {task.chance:.4g}"
     examples = f"{own.examples:,} test examples" if own.examples else "measured by its own function"
     return "\n".join(
         [f"{own.name}: {listed}", f"  {examples}; {what}", *(f"  {n}" for n in own.notes)]

@@ -35,6 +35,7 @@ from reporting.words import (
     say_verdicts,
     verdict,
 )
+from store.own import OwnRun
 
 
 def section(results: Results) -> Section:
@@ -45,15 +46,17 @@ def section(results: Results) -> Section:
     means = intervals.mean_accuracy(rows)
     curves = (rows, intervals.draw_means(rows), means)
     pairs = (rows, effects, intervals.paired(rows))
+    charts = {"robustness": Chart("Accuracy against noise strength", draw_curves, curves, names)}
+    own = results.plan.kind is OwnRun
+    if len(effects) or not own:  # one model is compared with none
+        title = "Paired effect of " + ("the regime" if own else "noisy training")
+        charts["effects"] = Chart(title, draw_effects, pairs, names)
     return Section(
         "accuracy",
         intro=" ".join((*say_factors(effects), *say_left_out(rows, effects))),
         sentences={name: say_verdicts(effects, name) for name in names},
         by_architecture={name: main_table(means, effects, name) for name in results.measured},
-        charts={
-            "robustness": Chart("Accuracy against noise strength", draw_curves, curves, names),
-            "effects": Chart("Paired effect of noisy training", draw_effects, pairs, names),
-        },
+        charts=charts,
         csv={"effects.csv": effects},
     )
 

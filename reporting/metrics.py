@@ -98,22 +98,17 @@ def takes_table(takes: pd.DataFrame) -> Table:
         f"What would resolve an effect of {point}, or a tolerance of "
         f"{math.exp(power.TARGETS['ratio']):.2f}, with {100 * power.POWER:g}% power at the level "
         "of the first step, for each unresolved comparison, if the spread over seeds is its upper "
-        f"bound (one-sided {100 * power.SURE:g}%, χ²): seeds, with the draws there are; and the "
-        "cheapest seeds × draws, in core-hours. The last two columns: what the next core-hour "
-        "makes of the ± with the spread as estimated, by the times in the records"
+        f"bound (one-sided {100 * power.SURE:g}%, χ²): seeds, with the draws there are"
     )
-    header = [
-        "Comparison",
-        "Of",
-        "Seeds × draws",
-        "± now",
-        "Spread, at most",
-        "Seeds needed",
-        "Cheapest",
-        "An hour of seeds",
-        "An hour of draws",
-    ]
-    return Table(caption, header, body)
+    in_hours = (
+        "; and the cheapest seeds × draws, in core-hours. The last two columns: what the next "
+        "core-hour makes of the ± with the spread as estimated, by the times in the records"
+    )
+    header = ["Comparison", "Of", "Seeds × draws", "± now", "Spread, at most", "Seeds needed"]
+    hours = ["Cheapest", "An hour of seeds", "An hour of draws"]
+    if any(cells[len(header) :] != [NONE] * len(hours) for cells in body):
+        return Table(f"{caption}{in_hours}", header + hours, body)
+    return Table(caption, header, [cells[: len(header)] for cells in body])  # no times are known
 
 
 def say_half(half: float, unit: str) -> str:

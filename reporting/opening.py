@@ -98,15 +98,18 @@ def of_own(results: Results, sections: dict[str, Section]) -> Opening:
     if task.score:
         what = (
             f"What is called accuracy here is the score {task.score}, higher is better, "
-            f"{task.chance:g} is chance; a point is 0.01 of it."
+            f"{task.chance:.4g} is chance; a point is 0.01 of it."
         )
     else:
         total = int(results.rows.total.max()) if len(results.rows) else 0
-        what = f"Accuracy is over {total} test examples; chance is {task.chance:g}."
-    alone = (
-        "Where a regime has one model, its intervals are over draws, and say so: they hold for "
-        "this very model."
-    )
+        what = f"Accuracy is over {total} test labels; chance is {task.chance:.4g}."
+    seeds = results.rows.groupby("regime", observed=True).seed.nunique()
+    alone = "Each model's own interval is over draws, and says so: it holds for this very model."
+    if len(seeds) and seeds.min() < 2:
+        alone = (
+            "Where a regime has one model, its intervals are over draws, and say so: they hold for "
+            "this very model."
+        )
     by_regime = sections["accuracy"].sentences
     over, first = sections["over_draws"].sentences, sections["endpoints"].sentences
     paired = (

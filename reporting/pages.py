@@ -44,6 +44,7 @@ from reporting.results import Results
 from reporting.run_facts import HEADER, run_facts
 from reporting.section import Chart, Section
 from reporting.text import Table
+from store.own import OwnRun
 from store.plan import AXES, Plan
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -135,6 +136,7 @@ def make_pages(
         "total": int(rows.total.max()) if len(rows) else 0,
         "runs": len(rows[intervals.RUN].drop_duplicates()),
         "measured": results.measured,
+        "compared": plan.kind is not OwnRun or bool((results.effects.seeds > 1).any()),
         "sections": sections,
         "further": [part for part in sections.values() if part.title and part.tables],
         "answer": first_answer(results, sections),
@@ -171,7 +173,7 @@ def contents(facts: dict) -> list[tuple[str, str]]:
     return [
         ("means", "What the numbers mean"),
         *((f"of-{name}", name) for name in facts["measured"]),
-        ("takes", "What it would take"),
+        *([("takes", "What it would take")] if facts["compared"] else []),
         *((part.name, part.title) for part in facts["further"]),
         ("runs", "Runs"),
         ("gaps", "What is missing"),

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 
+import noises
 from analysis import intervals, over_draws
 from analysis.endpoints import endpoints
 from reporting.endpoints import say_endpoints
-from reporting.over_draws import say_breaks
+from reporting.over_draws import say_models
 from reporting.results import Results
-from reporting.text import Table, align, with_half
+from reporting.text import Table, align, span, with_half
 
 MARKS = "ox+*#@%&"
 """Of the regimes, in table order."""
@@ -26,20 +27,45 @@ def show(results: Results) -> str:
     """Return the answer for a terminal."""
     if results.rows.empty:
         return "nothing is measured yet"
-    rows = in_common(results.rows)
-    means, over = summarise(rows)
-    regimes = [r for r in means.regime.cat.categories if (means.regime == r).any()]
-    wide = {regime: means[means.regime == regime].set_index("alpha") for regime in regimes}
-    alphas = sorted({float(a) for a in means.alpha})
     what = results.plan.recipe.score or "accuracy"
-    body = [[f"{a:g}", *(with_half(row_of(wide[r], a), "mean") for r in regimes)] for a in alphas]
-    table = Table(f"{what} by noise strength α; ± 95% {over}", ["α", *regimes], body)
-    breaks = over_draws.breaks(results.rows, results.chance)
-    parts = [align(table), *curve(wide, alphas, results.chance), "", *say_breaks(breaks)]
+    table, wide = means_table(results.rows, f"{what} by noise strength α")
+    alphas = sorted({float(a) for means in wide.values() for a in means.index})
+    parts = [align(table), *curve(wide, alphas, results.chance), "", *say_models(results)]
+    for family, rows in results.families.items():
+        table, _ = means_table(rows, f"{what} by strength of {family}", family)
+        parts += ["", align(table)]
     ends = endpoints(results.rows, effects=results.effects)
     compared = [line for name in results.measured for line in say_endpoints(ends, name)]
-    against = f"Against {intervals.baseline_of(results.rows)}:"
-    return "\n".join([*parts, *(["", against, *compared] if compared else [])])
+    if compared:
+        parts += ["", f"Against {intervals.baseline_of(results.rows)}:", *compared]
+        parts += ["", say_meaning(what, span(ends.seeds.min(), ends.seeds.max()))]
+    return "\n".join(parts)
+
+
+def say_meaning(what: str, seeds: str) -> str:
+    """Return what cost and tolerance are, of a score or accuracy, over so many paired seeds."""
+    sure = "" if seeds == "1" else f" ± and [ ] are 95% over {seeds} paired seeds."
+    return (
+        f"Cost: what is lost without noise, in points (0.01 of {what}); below 0 it is a gain.\n"
+        "Tolerance: how many times as much noise a regime stands, until its mean curve is halfway "
+        f"to chance.{sure}"
+    )
+
+
+def means_table(
+    rows: pd.DataFrame, title: str, family: str = "gaussian"
+) -> tuple[Table, dict[str, pd.DataFrame]]:
+    """Return accuracy by strength and regime as a table, and of each regime its means by α."""
+    means, over = summarise(in_common(rows))
+    regimes = [r for r in means.regime.cat.categories if (means.regime == r).any()]
+    wide = {regime: means[means.regime == regime].set_index("alpha") for regime in regimes}
+    show = noises.find(family).say
+    body = [
+        [show(a), *(with_half(row_of(wide[r], a), "mean") for r in regimes)]
+        for a in sorted({float(a) for a in means.alpha})
+    ]
+    first = "α" if family == "gaussian" else "strength"
+    return Table(f"{title}; ± 95% {over}", [first, *regimes], body), wide
 
 
 def say_others(results: Results, mine: Collection[tuple[str, int]], folder: Path) -> str:

@@ -133,12 +133,26 @@ def length(batch) -> int:
     return len(tensors[-1])
 
 
+def check_alone(x, batch) -> None:
+    """Check that a batch x is not a pair (x, y), such as those that are counted.
+
+    Raises:
+        Unfit: if it is.
+    """
+    if [path for path, _ in leaves(x)] == [path for path, _ in leaves(batch)]:
+        raise Unfit("a batch is a pair (x, y), as those of batches(), where x alone is taken")
+
+
+def call(model: nn.Module, x):
+    """Return what a model makes of x: a dict is taken by keyword, a tuple by position."""
+    if isinstance(x, Mapping):
+        return model(**x)
+    return model(*x) if isinstance(x, (tuple, list)) else model(x)
+
+
 def answer(model: nn.Module, x) -> Tensor:
     """Return a model's logits: of an output with the field `logits` these, of a tuple the first."""
-    if isinstance(x, Mapping):
-        out = model(**x)
-    else:
-        out = model(*x) if isinstance(x, (tuple, list)) else model(x)
+    out = call(model, x)
     out = getattr(out, "logits", out)
     return out[0] if isinstance(out, (tuple, list)) and out else out
 

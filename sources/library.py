@@ -100,6 +100,8 @@ def chosen(usual: Transform, size: int, mean: tuple, std: tuple) -> Transform:
             raise UsageError(f"{option}: takes one number or three, got {len(values)}")
         for value in values:
             positive(option, value, zero=option == "--mean")
+            if option == "--mean" and value > 1:
+                raise UsageError(f"--mean: is of pixels from 0 to 1, got {value:g}")
     found = replace(usual, resize=size, size=size) if size else usual
     triples = {n: v * (3 // len(v)) for n, v in (("mean", mean), ("std", std)) if v}
     return replace(found, **triples)

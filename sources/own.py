@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from machine.checks import UsageError, choose_device, shown
 from sources.digests import source_digest
-from sources.examples import Batches, Unfit, classes_of, count
+from sources.examples import Batches, Unfit, check_alone, classes_of, count
 from sources.project import Project
 from store.own import SCORE_UNIT, Task
 
 ALONE = "model"
 """The regime of a model that is the only one."""
+ADVICE = "for what is counted otherwise, write measure(model) -> (correct, total, loss_sum)"
 Row = tuple[int, int, float | None]
 Key = tuple[str, int]
 
@@ -85,8 +86,6 @@ def read_file(path: Path, test_size: int = 0, device: str = "") -> Own:
     Raises:
         UsageError: what is wrong with it, in a line.
     """
-    if not path.is_file():
-        raise UsageError(f"--model: takes a file or torchvision:NAME; {shown(path)} is not there")
     project = Project(path)
     module = project.load()
     say = f"--model: {path.name}:"
@@ -102,6 +101,8 @@ def read_file(path: Path, test_size: int = 0, device: str = "") -> Own:
     both = [callable(getattr(module, name, None)) for name in ("batches", "measure")]
     if sum(both) != 1:
         got = "has both" if all(both) else "has neither"
+        if hasattr(module, "batches") and not any(both):
+            got = f"batches is {type(module.batches).__name__}, no function"
         raise UsageError(f"{say} takes batches() or measure(model), and {got}")
     own = Own(path.stem, models, lambda model: (0, 1, None), Task(""), project=project)
     own.device = choose_device(device) if device else None
@@ -124,8 +125,10 @@ def read_file(path: Path, test_size: int = 0, device: str = "") -> Own:
         if chance is None:
             own.notes.append("CHANCE is not said: the level of guessing is taken as 0")
     if callable(getattr(module, "calibration", None)):
-        with project.at_home(), project.told(" calibration()"), fits(f"{say} calibration():"):
+        with project.at_home(), project.told(" calibration()"), fits(f"{say} calibration():", ""):
             training = Batches(module.calibration)
+            if both[0]:
+                check_alone(next(training.fresh()), batch)
         own.calibration = lambda model: training.on(device_of(model))
         facts["calibration"] = training.digest
     first_regime = next(iter(models))[0]
@@ -138,20 +141,17 @@ def read_file(path: Path, test_size: int = 0, device: str = "") -> Own:
 
 
 class fits:
-    """Within this context what does not fit is said in a line."""
+    """Within this context what does not fit is said in a line, with what to do about it."""
 
-    def __init__(self, say: str):
-        self.say = say
+    def __init__(self, say: str, advice: str = f"; {ADVICE}"):
+        self.say, self.advice = say, advice
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, error, trace) -> None:
         if isinstance(error, Unfit):
-            raise UsageError(
-                f"{self.say} {error}; for what is counted otherwise, write measure(model) -> "
-                "(correct, total, loss_sum)"
-            ) from None
+            raise UsageError(f"{self.say} {error}{self.advice}") from None
 
 
 def read_models(module: ModuleType, project: Project, say: str) -> dict[Key, object]:
@@ -167,7 +167,8 @@ def read_models(module: ModuleType, project: Project, say: str) -> dict[Key, obj
     for key, made in found.items():
         check_key(key, say)
         if not callable(made):  # a Module is
-            raise UsageError(f"{say} {shown(str(key))} is {type(made).__name__}, no nn.Module")
+            what = "model()" if callable(one) else f"models() of {key}"
+            raise UsageError(f"{say} {what} is {type(made).__name__}, no nn.Module")
     seen: dict[int, Key] = {}
     for key, made in found.items():
         if isinstance(made, nn.Module) and id(inner(made)) in seen:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-from machine.checks import UsageError
+from machine.checks import UsageError, shown
 
 ROOT = Path(__file__).resolve().parent.parent
 """The folder of this program. A file that lies in it may import ours."""
@@ -18,6 +18,7 @@ class Project:
     """A file and the folder whose modules it imports."""
 
     def __init__(self, path: Path):
+        check_file(path)
         self.path = path.resolve()
         self.folder = self.path.parent
         self.inside = self.folder == ROOT or ROOT in self.folder.parents
@@ -84,6 +85,23 @@ class Project:
         ]
         return (
             f"{words} ({Path(mine[-1].filename).name}, line {mine[-1].lineno})" if mine else words
+        )
+
+
+def check_file(path: Path) -> None:
+    """Check that a file is there, and that it is Python's.
+
+    Raises:
+        UsageError: if it is not.
+    """
+    if path.is_dir():
+        raise UsageError(f"--model: takes a file or torchvision:NAME; {shown(path)} is a folder")
+    if not path.is_file():
+        raise UsageError(f"--model: takes a file or torchvision:NAME; {shown(path)} is not there")
+    if path.suffix != ".py":
+        raise UsageError(
+            f"--model: takes a Python file, mine.py, with a function model() that loads what is "
+            f"trained (docs/model.md); {path.name} is none"
         )
 
 

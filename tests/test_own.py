@@ -5,6 +5,7 @@ import json
 import pickle
 import re
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -18,10 +19,12 @@ from torch import nn
 import evaluate
 import noises
 import report
+from analysis import over_draws
 from conftest import ROOT
 from machine.checks import UsageError
-from probes import own, own_options
-from reporting import accuracy, batchnorm, results, terminal
+from probes import own, own_options, own_plan
+from reporting import accuracy, batchnorm, metrics, results, terminal
+from reporting.over_draws import say_break
 from sources.own import source_digest
 from sources.state import read_state
 from store import records
@@ -60,7 +63,8 @@ def go(tmp_path, capsys):
         path.parent.mkdir(exist_ok=True)
         if text is not None:
             path.write_text(text)
-        sizes = {k: more.pop(k) for k in ("test_size", "alpha") if k in more}
+        others = ("test_size", "alpha", "units", "architectures", "checkpoint")
+        sizes = {k: more.pop(k) for k in others if k in more}
         asked = own_options.Options(**{"model": str(path), "alphas": alphas, "threads": 1, **more})
         with pytest.raises(SystemExit) as end:
             evaluate.main(
@@ -181,11 +185,59 @@ def test_seeds_and_regimes_end_with_the_comparison(go, quick):
     four = "{(r, s): network(0) for r in ('plain', 'rough') for s in (0, 1)}"
     status, said = go(two(four), alphas=())
     assert status == 0 and "Against plain:\nmine rough: cost " in said and "tolerance × " in said
+    assert "in points (0.01 of accuracy)" in said and "95% over 2 paired seeds" in said
+    assert "rough against plain" not in said
     assert "one seed, no verdict" not in said and "of earlier ones" not in said
     one = "{(r, 0): network(0) for r in ('plain', 'rough')}"
     status, said = go(two(one), alphas=(), name="other.py")
     line = next(line for line in said.splitlines() if line.startswith("other rough: cost"))
     assert "one seed, no verdict" in line and "tolerance × 1.00" in line
+    status, said = go(two(one), alphas=(0, 0.5, 2, 9), draws=4, name="third.py")
+    assert "rough against plain, seed 0: stands × 1.00" in said and "4 paired draws" in said
+
+
+def test_two_models_are_compared_over_the_draws_that_they_share(go, tmp_path, quick):
+    near = "[net := network(0), net[0].weight.data.mul_(torch.tensor([1.5, 1, 1, 1, 1, 1]))][0]"
+    models = f"{{('plain', 0): network(0), ('rough', 0): {near}}}"
+    go(two(models), alphas=(0, 0.05, 0.2, 0.5, 1, 2, 5, 9, 20, 40), draws=4)
+    found = results.read(tmp_path / "results" / "mine")
+    [row] = over_draws.tolerances(found.rows, 1 / 3).itertuples()
+    both = over_draws.breaks(found.rows, 1 / 3).set_index("regime")["mean"]
+    assert row.draws == 4 and row.low < row.mean < row.high
+    assert row.mean == pytest.approx(both["rough"] / both["plain"])
+    assert over_draws.tolerances(found.rows, 0.9999).empty  # rough is not above that
+
+
+def test_another_baseline_than_clean_has_its_column_of_metrics(go, tmp_path, quick):
+    four = "{(r, s): network(s) for r in ('plain', 'rough') for s in (0, 1)}"
+    go(two(four) + "BASELINE = 'rough'\n")
+    table = metrics.section(results.read(tmp_path / "results" / "mine")).by_architecture["mine"]
+    assert table.header == ["Metric", "rough", "plain", "plain against rough"]
+
+
+def test_a_model_at_chance_is_not_said_to_stand_noise(go, quick):
+    status, said = go(two("{('plain', 0): network(0)}") + "CHANCE = 1.0\n", alphas=())
+    assert status == 0 and "is not above chance (1): there is no break to find." in said
+    assert "beyond α" not in said
+
+
+@pytest.mark.slow
+def test_the_report_of_one_model_is_of_one_model(go, tmp_path):
+    status, said = go(two("{('plain', 0): network(0)}"), alphas=(), noise=("bit_errors:0.01",))
+    assert status == 0 and "accuracy by strength of bit_errors; ± 95% over draws" in said
+    folder = tmp_path / "results" / "mine"
+    for name in ("report.md", "report.html"):
+        page = (folder / name).read_text()
+        assert "60 test labels; chance is 0.3333" in page and "bit_errors on mine: each" in page
+        assert "no paired runs" not in page and "What it would take" not in page
+    assert (folder / "robustness.png").exists() and not (folder / "effects.png").exists()
+
+
+def test_one_draw_stands_and_two_stand():
+    row = {"regime": "a", "seed": 0, "start": 0.9, "chance": 0.1, "last": 2.0, "mean": 1.8}
+    row |= {"draws": 5, "low": np.nan, "high": np.nan}
+    said = [say_break(SimpleNamespace(**row, beyond=n)) for n in (1, 2)]
+    assert "1 of them stands more than 2" in said[0] and "2 of them stand more" in said[1]
 
 
 def test_points_of_regimes_stand_beside_each_other_at_their_strengths(go, tmp_path, quick):
@@ -262,7 +314,15 @@ def test_changed_data_and_patterns_are_another_measurement(go, tmp_path, quick):
     folder = tmp_path / "results" / "mine"
     go(two())
     status, said = go(two().replace("manual_seed(9)", "manual_seed(8)"))
-    assert status == 0 and "measured anew" in said
+    assert status == 0 and "what is tested on (other data, --test-size" in said
+    assert "measured anew" in said and "NOISY or CLEAN" not in said
+    status, said = go(two().replace("manual_seed(9)", "manual_seed(8)"), by_layer=True, alphas=())
+    assert status == 0 and "measured anew" not in said
+    status, said = go(two().replace("manual_seed(9)", "manual_seed(8)") + "CLEAN = ['2.weight']\n")
+    assert "before: NOISY or CLEAN; all" in said
+    for path in (folder / "runs").glob("*.json"):
+        if records.load(path)["identity"]["recipe"]["clean"]:
+            path.unlink()
     go(two() + "CLEAN = ['0.weight']\n")
     assert len(read(folder)) == 6
     assert len(pd.read_csv(folder / "summary.csv")) == 2
@@ -425,10 +485,57 @@ def test_batchnorm_is_measured_under_both_policies_where_there_is_calibration(go
 
 
 def test_one_tensor_at_a_time(go, tmp_path):
-    status, said = go(two(), by_layer=True, alpha=0.7)
+    status, said = go(two(), by_layer=True, alpha=0.7, alphas=())
     assert status == 0 and "2.weight" in said
     folder = tmp_path / "results" / "mine"
     assert len(list(folder.glob("by_layer-*.csv"))) == 2 and not (folder / "plan.json").exists()
+
+
+@pytest.mark.parametrize("how", ["dict(x=x)", "(x,)"])
+def test_calibration_takes_what_batches_take(how, go, tmp_path, quick):
+    """A dict by keyword, a tuple by position; the statistics are then those of plain tensors."""
+    text = (
+        two("{('plain', 0): Net()}")
+        + """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(6, 24), nn.BatchNorm1d(24), nn.Linear(24, 3))
+    def forward(self, x):
+        return self.net(x)
+def batches():
+    x, y = examples()
+    yield HOW, y
+def calibration():
+    x = examples()[0]
+    yield HOW
+"""
+    )
+    assert go(text.replace("HOW", how))[0] == 0
+    assert go(text.replace("HOW", "x"), name="other.py")[0] == 0
+    one, other = (
+        [r["measurements"] for r in read(tmp_path / "results" / n).values()]
+        for n in ("mine", "other")
+    )
+    assert one == other
+
+
+def test_weights_that_are_not_finite_are_named(go, quick):
+    text = (
+        two("{('plain', 0): network(0), ('wild', 0): network(1)}")
+        + """
+good = network
+def network(seed):
+    net = good(seed)
+    if seed:
+        net[2].weight.data[0, 0] = float("nan")
+    return net
+"""
+    )
+    status, said = go(text)
+    assert status == 0 and "wild seed 0 has weights that are not finite, such as 2.weight" in said
+    assert "plain seed 0 has" not in said
 
 
 def test_a_further_noise_family(go, tmp_path, quick, monkeypatch):
@@ -465,6 +572,23 @@ WRONG = {
     "chance of accuracy": (two() + "CHANCE = -1\n", "CHANCE of accuracy is from 0 to 1, got -1"),
     "pattern": (two() + "NOISY = ['heads.*']\n", "'heads.*' matches no parameter"),
     "all clean": (two() + "CLEAN = ['*']\n", "nothing in this model carries noise"),
+    "no function": (two() + "batches = [batches()]\n", "batches is list, no function"),
+    "a state dict": (
+        two()
+        .replace("def models()", "def model()")
+        .replace("{MODELS}", "")
+        .replace(PAIR, "network(0).state_dict()"),
+        "model() is OrderedDict, no nn.Module",
+    ),
+    "calibration of pairs": (
+        two().replace("nn.ReLU()", "nn.BatchNorm1d(24)") + "calibration = batches\n",
+        "calibration(): a batch is a pair (x, y), as those of batches(), where x alone is taken\n",
+    ),
+    "calibration": (
+        two().replace("nn.ReLU()", "nn.BatchNorm1d(24)")
+        + "def calibration():\n    yield torch.ones(4, 5)\n",
+        "calibration(): RuntimeError",
+    ),
     "two": (SCORE.replace("SCORE =", "OTHER ="), "(correct, total, loss_sum), or with SCORE"),
     "fraction": (
         SCORE.replace("SCORE =", "OTHER =").replace("return 1 -", "return 0.9, 1, 0 *"),
@@ -501,6 +625,75 @@ def batches():
     lines = said.splitlines()
     assert status == 2 and lines[-2:] == ["NOISY = ['*.mix']", "CLEAN = ['*.gain']"]
     assert go(text + "\n".join(lines[-2:]))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "noisy"),
+    [
+        ("mix", (4, 4), True),
+        ("score", (4, 1), True),
+        ("gain", (4,), False),
+        ("h0", (1, 1, 48), False),
+        ("temperature", (4, 1, 1), False),
+        ("kernel", (2, 3, 3), True),
+        ("encoder.pos_embed", (1, 16, 8), False),
+        ("pos", (24, 48), False),
+        ("cls_token", (1, 1, 8), False),
+        ("embedding.mix", (4, 4), True),
+    ],
+)
+def test_the_guess_of_what_carries_noise(name, shape, noisy):
+    assert own_plan.looks_noisy(name, nn.Parameter(torch.zeros(shape))) == noisy
+
+
+def test_one_parameter_is_not_several(go, quick):
+    text = (
+        two("{('plain', 0): Net()}")
+        + """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.h, self.net = nn.Parameter(torch.zeros(1, 1, 6)), network(0)
+    def forward(self, x):
+        return self.net(x + self.h[0])
+"""
+    )
+    status, said = go(text)
+    assert status == 2 and "for 1 parameter of unknown use, such as h?" in said
+    assert said.splitlines()[-1] == "CLEAN = ['h']"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("mine.pt", "takes a Python file, mine.py, with a function model() that loads"),
+        ("notes", "notes is none"),
+        ("", "project' is a folder"),
+    ],
+)
+def test_what_is_no_file_of_python_is_said_to_be_none(name, words, go, tmp_path):
+    (tmp_path / "project").mkdir()
+    status, said = go("" if name else None, name=name)
+    assert status == 2 and words in said and said.count("\n") == 1, said
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (
+            {"alphas": (0, 1), "by_layer": True},
+            "--alphas: is for the sweep; --by-layer measures at",
+        ),
+        ({"alphas": (), "noise": ("pcm",), "by_layer": True}, "--noise: is for the sweep"),
+        ({"alphas": (0, 1), "units": ("pcm:1",)}, "--alphas: is for the sweep; --units measures"),
+        ({"architectures": ("mlp",)}, "ARCH: is for models of this program"),
+        ({"checkpoint": "x.pt"}, "--checkpoint: is for models of this program"),
+    ],
+)
+def test_what_would_be_passed_over_is_refused(more, words, go, tmp_path):
+    status, said = go(two(), **more)
+    assert status == 2 and words in said and said.count("\n") == 1, said
+    assert not (tmp_path / "results").exists()
 
 
 # ---- A library's model -----------------------------------------------------------------------
@@ -570,6 +763,8 @@ def test_a_librarys_model_with_weights_and_a_folder_of_images(
         ({"data": ""}, "--data: takes folder:PATH or a dataset's name"),
         ({"size": 4}, "does not take images of 4×4"),
         ({"mean": (0.5, 0.5)}, "--mean: takes one number or three"),
+        ({"mean": (127.0,)}, "--mean: is of pixels from 0 to 1, got 127"),
+        ({"data": str(ROOT / "docs")}, f"for this folder, folder:{ROOT / 'docs'}"),
         ({"std": (0.0,)}, "--std: takes a finite number > 0"),
     ],
 )
