@@ -106,13 +106,6 @@ def gains() -> str:
     return "\n".join(lines)
 
 
-def quick() -> str:
-    """Return how the quick start ends, as it was printed."""
-    log = (REFERENCE / "quick.txt").read_text()
-    start = log.index("\nmlp noisy: cost") + 1
-    return f"```text\n{log[start:].strip()}\n```"
-
-
 def minutes() -> str:
     """Return the time of the command that made the reference."""
     log = (REFERENCE / "log.txt").read_text()
@@ -167,7 +160,6 @@ PARTS: dict[str, Callable[[], str]] = {
     "strengths": strengths,
     "flatness": flatness,
     "gains": gains,
-    "quick": quick,
     "minutes": minutes,
     "speed": speed,
     "peers": peers,
