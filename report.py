@@ -34,7 +34,7 @@ from store.own import OwnRun
 from store.plan_file import as_data
 
 RESULTS = Path("results")
-SHOWN = 10
+SHOWN = 24
 """Lines of a list that the terminal shows; report.md has all of them."""
 
 
