@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from machine.checks import UsageError, choose_device, shown
 from sources.digests import source_digest
 from sources.examples import Batches, Unfit, check_alone, classes_of, count
-from sources.project import Project
+from sources.project import Project, check_file
 from store.own import SCORE_UNIT, Task
 
 ALONE = "model"
@@ -86,6 +86,7 @@ def read_file(path: Path, test_size: int = 0, device: str = "") -> Own:
     Raises:
         UsageError: what is wrong with it, in a line.
     """
+    check_file(path)
     project = Project(path)
     module = project.load()
     say = f"--model: {path.name}:"

@@ -18,7 +18,6 @@ class Project:
     """A file and the folder whose modules it imports."""
 
     def __init__(self, path: Path):
-        check_file(path)
         self.path = path.resolve()
         self.folder = self.path.parent
         self.inside = self.folder == ROOT or ROOT in self.folder.parents

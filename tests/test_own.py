@@ -233,6 +233,14 @@ def test_the_report_of_one_model_is_of_one_model(go, tmp_path):
     assert (folder / "robustness.png").exists() and not (folder / "effects.png").exists()
 
 
+def test_a_mean_over_draws_is_the_count_over_all_of_them():
+    """A tie is rounded as in the table over seeds, which has it from the counts."""
+    counts = [3795, 3790, 3784, 3800, 3798]
+    rows = pd.DataFrame({"draw": range(5), "correct": counts})
+    rows = rows.assign(architecture="a", regime="b", seed=0, alpha=0.1, sign=1, total=4000)
+    assert over_draws.accuracy(rows)["mean"].item() == sum(counts) / 20000
+
+
 def test_one_draw_stands_and_two_stand():
     row = {"regime": "a", "seed": 0, "start": 0.9, "chance": 0.1, "last": 2.0, "mean": 1.8}
     row |= {"draws": 5, "low": np.nan, "high": np.nan}
