@@ -156,7 +156,7 @@ def of_first(first: pd.DataFrame, architecture: str) -> Table:
         for row in first[first.architecture == architecture].itertuples()
     ]
     caption = f"{architecture}: the images that break first, by their number from 0"
-    return Table(caption, ["", "Image", "Label", "Breaks at α"], body)
+    return Table(caption, ["Rank", "Image", "Label", "Breaks at α"], body)
 
 
 def label_of(row) -> str:

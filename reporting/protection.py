@@ -94,7 +94,7 @@ def say_table(mine: pd.DataFrame, architecture: str) -> Table:
         ]
         for row in mine.to_dict("records")
     ]
-    header = ["Noise", "Regime", "Baseline's accuracy", "Effect, points", ""]
+    header = ["Noise", "Regime", "Baseline's accuracy", "Effect, points", "Verdict"]
     seeds = f"{mine.seeds.min()}" if mine.seeds.nunique() == 1 else "several numbers of"
     return Table(f"{architecture}, {seeds} paired seeds", header, body)
 

@@ -17,6 +17,12 @@ WORDS = (
     *("--disable-default-apps", "--remote-debugging-pipe", "--disable-dev-shm-usage"),
 )
 
+KEYS = {
+    **{"Tab": (9, ""), "Enter": (13, "\r"), "Space": (32, " ")},
+    **{"ArrowRight": (39, ""), "ArrowDown": (40, "")},
+}
+"""Virtual key codes, and the text that a key types."""
+
 
 class Browser:
     """One page of Chromium: what it says in its console and asks the network for is kept."""
@@ -110,6 +116,14 @@ class Browser:
         while not self.evaluate(script):
             assert time.monotonic() < end, f"never: {script}"
             time.sleep(0.05)
+
+    def press(self, key: str, times: int = 1) -> None:
+        """Press a key of `KEYS` as a user does."""
+        code, text = KEYS[key]
+        facts = {"key": text.strip(chr(13)) or key, "code": key, "windowsVirtualKeyCode": code}
+        for _ in range(times):
+            self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **facts)
+            self.call("Input.dispatchKeyEvent", type="keyUp", **facts)
 
     def picture(self, path: Path, whole: bool = False) -> None:
         """Write what is shown, or the whole page, as PNG."""

@@ -1,5 +1,6 @@
 """The page in a browser: what it shows first, that it answers, and that it asks for nothing."""
 
+import itertools
 import shutil
 from pathlib import Path
 
@@ -72,6 +73,8 @@ TIPS = """
     .map((e) => e.textContent).join(" ");
 })()
 """
+CHOICES = ("architecture", "regime", "noise", "batchnorm", "strength")
+NAMED = ("combobox", "checkbox", "slider", "button", "link", "img", "image", "heading")
 MODELS = "Bokeh.documents.map((d) => d.roots()[0])"
 
 
@@ -186,6 +189,61 @@ def test_values_are_read_off_by_keyboard(page, made):
     mine = mine[mine.alpha == 1.0]
     assert said.startswith("At 1 · mlp: clean ")
     assert f"clean {mine.correct.sum() / mine.total.sum():.4f} ± " in said and "(n = 3)" in said
+
+
+def test_keys_alone_reach_and_work_every_control(page):
+    """From the top of the page, by tabulator: what has the focus shows it, and answers to keys."""
+    focused = "document.activeElement.name || document.activeElement.textContent.trim()"
+    ring = "getComputedStyle(document.activeElement).outlineStyle"
+    reached, shown = [], set()
+    for _ in range(60):
+        page.press("Tab")
+        reached.append(page.evaluate(focused))
+        shown.add(page.evaluate(ring))
+        if reached[-1] == "strength":
+            break
+    assert "none" not in shown
+    order = [r for r in dict.fromkeys(reached) if r in CHOICES]
+    assert order == list(CHOICES)
+    said = visible(page, "#read-off")
+    page.press("ArrowRight")
+    assert visible(page, "#read-off") != said
+    value = "document.querySelector('#curves-of-all [name={}]').value"
+    for name in ("architecture", "noise"):
+        page.evaluate(f"document.querySelector('#curves-of-all [name={name}]').focus()")
+        before = page.evaluate(value.format(name))
+        page.press("ArrowDown")
+        assert page.evaluate(value.format(name)) != before
+    page.evaluate("document.querySelector('[name=regime][value=noisy]').focus()")
+    page.press("Space")
+    assert not page.evaluate("document.activeElement.checked")
+    page.evaluate("document.querySelectorAll('#runs ~ .wide thead button')[4].focus()")
+    page.press("Enter")
+    assert page.evaluate("document.activeElement.closest('th').ariaSort") == "ascending"
+
+
+def test_a_screen_reader_finds_names_for_all(page):
+    """The browser's accessibility tree: what is read aloud has a name, headings skip no level."""
+    nodes = page.call("Accessibility.getFullAXTree")["nodes"]
+    found = [
+        (n["role"]["value"], n.get("name", {}).get("value", ""), n)
+        for n in nodes
+        if not n["ignored"]
+    ]
+    roles = {role for role, _, _ in found}
+    assert {"combobox", "checkbox", "slider", "button", "link", "table", "columnheader"} <= roles
+    assert {"img", "image"} & roles
+    nameless = [role for role, name, _ in found if role in NAMED and not name.strip()]
+    assert nameless == []
+    levels = [
+        next(p["value"]["value"] for p in n["properties"] if p["name"] == "level")
+        for role, _, n in found
+        if role == "heading"
+    ]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(b <= a + 1 for a, b in itertools.pairwise(levels))
+    assert page.evaluate("document.documentElement.lang") == "en"
+    assert page.evaluate("document.getElementById('read-off').ariaLive") == "polite"
 
 
 def test_curves_answer_to_the_pointer(page):
