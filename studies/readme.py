@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from config import REESTIMATED
 from machine import words
 from models import DEFAULT_ARCHITECTURES
 
@@ -63,18 +64,23 @@ def interval(row, sign: str = "") -> str:
 def table() -> str:
     """Return accuracies in percent, draws averaged inside a seed."""
     sweep = pd.read_csv(REFERENCE / "sweep.csv")
-    noisy = sweep[sweep.alpha_test > 0]
+    if "batchnorm" in sweep:
+        sweep = sweep[sweep.batchnorm != REESTIMATED]
+    cell = ["architecture", "regime", "alpha_test", "seed"]
+    draws = sweep[sweep.alpha_test > 0].groupby(cell).draw.nunique()
+    fewest, most = draws.min(), draws.max()
     lines = [
-        f"Mean accuracy in percent over {noisy.seed.nunique()} seeds and {noisy.draw.nunique()} "
-        "noise draws each, trained clean → trained with noise:",
+        f"Mean accuracy in percent over {sweep.seed.nunique()} seeds and "
+        f"{fewest if fewest == most else f'{fewest} to {most}'} noise draws each, trained clean → "
+        "trained with noise (–: beyond the break, not measured):",
         "",
     ]
-    seeds = sweep.groupby(["architecture", "regime", "alpha_test", "seed"]).accuracy.mean()
-    means = seeds.groupby(["architecture", "regime", "alpha_test"]).mean() * 100
+    means = sweep.groupby(cell).accuracy.mean().groupby(cell[:3]).mean() * 100
     lines += ["| α = | " + " | ".join(f"{a:g}" for a in SHOWN) + " |"]
     lines.append("|---|" + "---|" * len(SHOWN))
     for name in DEFAULT_ARCHITECTURES:
-        cells = [f"{means[name, 'clean', a]:.1f} → {means[name, 'noisy', a]:.1f}" for a in SHOWN]
+        both = [[means.get((name, regime, a)) for regime in ("clean", "noisy")] for a in SHOWN]
+        cells = ["–" if None in pair else "{:.1f} → {:.1f}".format(*pair) for pair in both]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -106,10 +112,17 @@ def gains() -> str:
     return "\n".join(lines)
 
 
+def quick() -> str:
+    """Return how the quick start ends, as it was printed."""
+    log = (REFERENCE / "quick.txt").read_text()
+    start = log.index("\nmlp noisy: cost") + 1
+    return f"```text\n{log[start:].strip()}\n```"
+
+
 def minutes() -> str:
-    """Return the time of the command that made the reference."""
+    """Return the time of the commands that made the reference."""
     log = (REFERENCE / "log.txt").read_text()
-    spent = float(re.search(r"^([\d.]+) min; ", log, re.MULTILINE)[1])
+    spent = sum(float(part) for part in re.findall(r"^([\d.]+) min; ", log, re.MULTILINE))
     return f"{spent:.0f} minutes on two cores of an AMD EPYC"
 
 
@@ -160,6 +173,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "strengths": strengths,
     "flatness": flatness,
     "gains": gains,
+    "quick": quick,
     "minutes": minutes,
     "speed": speed,
     "peers": peers,

@@ -23,6 +23,12 @@ from studies import readme
 README = (ROOT / "README.md").read_text()
 REFERENCE = ROOT / "results" / "reference"
 PAIRED = (REFERENCE / "flatness.csv").exists()  # the reference itself was measured in pairs
+FIXED = [
+    folder
+    for folder in (REFERENCE, ROOT / "results" / "next")
+    if (folder / "plan.json").exists() and "looks" in json.loads((folder / "plan.json").read_text())
+]
+"""References whose seeds were fixed before the first run."""
 FLOORS = {"mlp": 0.980, "cnn": 0.9917, "resnet18": 0.990, "vit": 0.970}
 
 
@@ -65,6 +71,13 @@ def test_the_answer_is_that_of_the_reference():
             )
 
 
+def test_the_quick_start_is_the_command_whose_output_is_shown():
+    log = (REFERENCE / "quick.txt").read_text().splitlines()
+    command, end = log[2].removeprefix("$ "), log[-1]
+    assert f"\n{command}\n" in README.split("## The answer")[0]
+    assert float(re.fullmatch(r"([\d.]+) min; .*", end)[1]) < 2.5  # "two minutes", when measured
+
+
 def test_readme_is_one_page():
     assert len(README.split()) <= 1200
     assert "```bash" in "\n".join(README.splitlines()[:40])
@@ -83,6 +96,26 @@ def test_the_reference_is_whole_and_its_tables_follow_from_its_records(tmp_path)
     for name in ("endpoints.csv", "effects.csv", "curves.csv"):
         a, b = pd.read_csv(copy / name), pd.read_csv(REFERENCE / name)
         pd.testing.assert_frame_equal(a, b, rtol=1e-9)
+
+
+def commits(folder: Path) -> set[str]:
+    """Return the commits by which the runs of a folder were trained and measured."""
+    found = [
+        json.loads(path.read_text())["provenance"] for path in (folder / "runs").glob("*.json")
+    ]
+    return {facts["commit"] for provenance in found for facts in provenance.values()}
+
+
+@pytest.mark.parametrize("folder", FIXED, ids=lambda folder: folder.name)
+def test_a_reference_is_of_one_commit(folder, tmp_path):
+    (commit,) = commits(folder)
+    assert re.fullmatch("[0-9a-f]{12}", commit)  # and not of a tree that was changed
+    shutil.copytree(folder, tmp_path / "copy")
+    path = next((tmp_path / "copy" / "runs").glob("*.json"))
+    record = json.loads(path.read_text())
+    record["provenance"]["measuring"]["commit"] = "0" * 12
+    path.write_text(json.dumps(record))
+    assert len(commits(tmp_path / "copy")) == 2
 
 
 @pytest.mark.skipif(not PAIRED, reason="the reference was measured without pairs")
