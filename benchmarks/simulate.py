@@ -21,9 +21,16 @@ sys.path.insert(0, str(ROOT))
 
 from analysis import endpoints, intervals, shape, verdicts  # noqa: E402
 from benchmarks.alternatives import METHODS  # noqa: E402
-from benchmarks.truths import DRAWS, TOTAL, Data, kinds, make_rows, population  # noqa: E402
+from benchmarks.truths import (  # noqa: E402
+    DRAWS,
+    TOTAL,
+    Data,
+    kinds,
+    make_rows,
+    measured,
+    population,
+)
 from machine import words  # noqa: E402
-from reporting.results import read  # noqa: E402
 
 SEEDS = (3, 6, 10)
 
@@ -169,7 +176,7 @@ def main(repeats: int = 2000, out: Path = ROOT / "benchmarks" / "simulate.json")
         repeats: experiments of each kind.
         out: the file.
     """
-    rows = read(ROOT / "results" / "reference").rows
+    rows = measured()
     body = {
         "repeats": repeats,
         "draws": DRAWS,

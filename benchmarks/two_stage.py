@@ -18,10 +18,9 @@ sys.path.insert(0, str(ROOT))
 
 from analysis import stages  # noqa: E402
 from analysis.verdicts import t_factor  # noqa: E402
-from benchmarks.truths import population  # noqa: E402
+from benchmarks.truths import measured, population  # noqa: E402
 from config import LEAST_DRAWS  # noqa: E402
 from machine.words import run as run_script  # noqa: E402
-from reporting.results import read  # noqa: E402
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 PRECISION, MOST = 0.01, 1000
@@ -139,7 +138,7 @@ def interval(draws: np.ndarray) -> tuple[float, float]:
 
 def simulate(repeats: int) -> dict:
     """Return all of it."""
-    kinds = makers(read(ROOT / "results" / "reference").rows)
+    kinds = makers(measured())
     known = [
         {"data": name, "seeds": seeds, **known_mean(*kind, seeds, repeats)}
         for name, kind in kinds.items()

@@ -8,7 +8,6 @@ import pytest
 from benchmarks import simulate, truths
 from conftest import ROOT
 from reporting.flags import COVERED
-from reporting.results import read
 from simulated import within_error
 
 FOUND = json.loads((ROOT / "benchmarks" / "simulate.json").read_text())
@@ -18,7 +17,7 @@ COLUMNS = ("together", "pointwise", "wrong", "same", "resolved", "bonferroni", "
 
 @pytest.fixture(scope="module")
 def rows():
-    return read(ROOT / "results" / "reference").rows
+    return truths.measured()
 
 
 def percent(value: float) -> str:

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from analysis import stages
-from benchmarks import two_stage
+from benchmarks import truths, two_stage
 from conftest import ROOT
-from reporting.results import read
 from simulated import within_error
 from store.stages import MOST_DRAWS
 
@@ -66,7 +65,7 @@ def test_what_was_chosen_was_weighed():
 
 @pytest.fixture(scope="module")
 def makers():
-    return two_stage.makers(read(ROOT / "results" / "reference").rows)
+    return two_stage.makers(truths.measured())
 
 
 @pytest.mark.parametrize("data", ["lower mode, 20%", "collapses, 5%"])
