@@ -36,22 +36,41 @@ def summarise(results_dir: Path, plan: Plan, found: list[Record], baseline: str)
         return pictures.new({})
     there = pictures.find(results_dir, pictures.of_images(plan.recipe, plan.sweep))
     answers = read_bits(results_dir / "runs", found, plan.sweep.settings)
-    weights = {record["run_id"]: record["weights"] for record in found}
-    if not answers:
-        fits = there["weights"].items() <= weights.items()
-        return there if fits else {**there, "weights": {}, "components": [], "first": {}}
     points = {who: points_of(packed) for who, packed in answers.items()}
     right = {who: functools.partial(unpacked, packed) for who, packed in answers.items()}
-    first = {
-        name: images.first_to_break(points, right, name)
-        for name in dict.fromkeys(who[0] for who in answers)
+    effects = [plain(row) for row in images.effects(points, right, baseline)] if answers else []
+    answered = {who[0] for who in answers}
+    kept = kept_of(there, found, answered)
+    components = [*kept["components"], *effects]
+    first = kept["first"] | {
+        name: rows for name in answered if (rows := images.first_to_break(points, right, name))
     }
-    run_ids = {who_of(record): record["run_id"] for record in found}
+    order = [*dict.fromkeys(record["identity"]["architecture"] for record in found)]
     return {
         **there,
-        "weights": {run_ids[who]: weights[run_ids[who]] for who in answers},
-        "components": [plain(row) for row in images.effects(points, right, baseline)],
-        "first": {name: rows for name, rows in first.items() if rows},
+        "weights": {
+            record["run_id"]: record["weights"]
+            for record in found
+            if who_of(record) in answers or record["run_id"] in kept["weights"]
+        },
+        "components": sorted(components, key=lambda row: order.index(row["architecture"])),
+        "first": {name: first[name] for name in order if name in first},
+    }
+
+
+def kept_of(there: Summary, found: list[Record], answered: set[str]) -> Summary:
+    """Return the part of a summary that is of these very records, and of architectures of which
+    there are no bits."""
+    names = {record["run_id"]: record["identity"]["architecture"] for record in found}
+    weights = {record["run_id"]: record["weights"] for record in found}
+    if not there["weights"].keys() <= weights.keys():
+        return pictures.new({})
+    other = {names[run_id] for run_id, w in there["weights"].items() if weights[run_id] != w}
+    gone = answered | other
+    return {
+        "weights": {k: w for k, w in there["weights"].items() if names[k] not in gone},
+        "components": [row for row in there["components"] if row["architecture"] not in gone],
+        "first": {name: rows for name, rows in there["first"].items() if name not in gone},
     }
 
 

@@ -236,6 +236,26 @@ def test_merging_brings_bits_and_pictures(folder, tmp_path, plan):
         assert (mine / "images.json").read_bytes() == (folder / "images.json").read_bytes()
 
 
+def test_what_is_known_of_an_architecture_stays_when_bits_of_another_come(tmp_path):
+    """Its bits are gone, as on another machine; then the other is measured there."""
+    both = make_plan(("mlp", "cnn"), seeds=(0, 1, 2), alphas=ALPHAS, draws=2)
+    folder = with_bits(tmp_path / "results", both)
+    report.rebuild(folder, everything=False)
+    whole = (folder / "images.json").read_bytes()
+    for name in ("mlp", "cnn"):
+        with_bits(folder, both)
+        for path in bits.images_folder(folder / "runs").glob(f"{name}-*"):
+            path.unlink()
+        report.rebuild(folder, everything=False)
+        assert (folder / "images.json").read_bytes() == whole
+    changed = json.loads(whole)
+    changed["weights"][next(k for k in changed["weights"] if k.startswith("cnn"))] = "others"
+    (folder / "images.json").write_text(json.dumps(changed))
+    shutil.rmtree(bits.images_folder(folder / "runs"))
+    report.rebuild(folder, everything=False)
+    assert json.loads((folder / "images.json").read_text())["first"].keys() == {"mlp"}
+
+
 def test_without_bits_there_is_nothing(tmp_path, plan):
     make_results(tmp_path, plan)
     report.rebuild(tmp_path, everything=False)
