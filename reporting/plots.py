@@ -49,7 +49,7 @@ METADATA = {
 NO_RUNS = "no runs yet"
 COLUMN, TEXT = 3.25, 6.75
 """Inches: a column, and the text, of a page in two columns."""
-MANY = 2000
+MANY = 300
 """Points that are drawn as pixels if there are more: as vectors they would make a page heavy."""
 
 
