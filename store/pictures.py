@@ -54,11 +54,18 @@ def find(results_dir: Path, of: dict) -> Summary:
     images."""
     try:
         found = json.loads(read_regular(path_of(results_dir)))
-        if found["format"] == FORMAT and found["of"] == of and set(found) == set(new(of)):
+        good = found["format"] == FORMAT and found["of"] == of and set(found) == set(new(of))
+        named = all(isinstance(name, str) for name in (*found["weights"], *architectures(found)))
+        if good and named:
             return found
-    except (OSError, Foreign, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, Foreign, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         pass
     return new(of)
+
+
+def architectures(summary: Summary) -> set[str]:
+    """Return the architectures that a summary speaks of."""
+    return {row["architecture"] for row in summary["components"]} | summary["first"].keys()
 
 
 def save(results_dir: Path, summary: Summary) -> None:
@@ -74,16 +81,30 @@ def dumps(summary: Summary) -> bytes:
 
 
 def take(results_dir: Path, other: Path) -> None:
-    """Add the pictures of another results folder to ours; all of its summary where we have none."""
+    """Add another results folder's summary to ours: all pictures, also those that ours does not
+    speak of yet, and what it says of architectures of which ours says nothing."""
     theirs = load_any(other)
     if theirs is None:
         return
-    mine = load_any(results_dir) or theirs
+    mine = load_any(results_dir) or new(theirs["of"])
     if mine["of"] == theirs["of"]:
-        # also those that ours does not speak of yet: with the other's answers it may
-        pictures = {**theirs["pictures"], **mine["pictures"]}
-        text = json.dumps({**mine, "pictures": pictures}, indent=1)
-        write_whole(path_of(results_dir), f"{text}\n".encode())
+        more = architectures(theirs) - architectures(mine)
+        whose = tuple(f"{name}-" for name in more)  # how their run_ids begin
+        weights = {run_id: w for run_id, w in theirs["weights"].items() if run_id.startswith(whose)}
+        both = {
+            **mine,
+            "weights": {**weights, **mine["weights"]},
+            "components": [
+                *mine["components"],
+                *(row for row in theirs["components"] if row["architecture"] in more),
+            ],
+            "first": {
+                **mine["first"],
+                **{name: rows for name, rows in theirs["first"].items() if name in more},
+            },
+            "pictures": {**theirs["pictures"], **mine["pictures"]},
+        }
+        write_whole(path_of(results_dir), f"{json.dumps(both, indent=1)}\n".encode())
 
 
 def load_any(results_dir: Path) -> Summary | None:

@@ -193,6 +193,8 @@ def test_a_summary_of_other_weights_or_images_does_not_count(folder, plan):
         {**good, "weights": {**good["weights"], run_id: "others"}},
         {**good, "of": {**good["of"], "dataset": "kmnist"}},
         {**good, "format": 2},
+        {**good, "components": [{}]},
+        {**good, "first": []},
         [],
     ):
         path.write_text(json.dumps(bad))
@@ -254,6 +256,23 @@ def test_what_is_known_of_an_architecture_stays_when_bits_of_another_come(tmp_pa
     shutil.rmtree(bits.images_folder(folder / "runs"))
     report.rebuild(folder, everything=False)
     assert json.loads((folder / "images.json").read_text())["first"].keys() == {"mlp"}
+
+
+def test_merging_brings_what_is_known_of_another_architecture_without_its_bits(tmp_path):
+    both = make_plan(("mlp", "cnn"), seeds=(0, 1, 2), alphas=ALPHAS, draws=2)
+    whole = with_bits(tmp_path / "whole", both)
+    report.rebuild(whole, everything=False)
+    for name in ("mlp", "cnn"):
+        part = make_plan((name,), seeds=(0, 1, 2), alphas=ALPHAS, draws=2)
+        with_bits(tmp_path / name, part)
+        report.rebuild(tmp_path / name, everything=False)
+        shutil.rmtree(bits.images_folder(tmp_path / name / "runs"))
+    report.merge_results(tmp_path / "mlp", [tmp_path / "cnn"])
+    report.rebuild(tmp_path / "mlp", everything=False)
+    merged, wanted = (
+        json.loads((tmp_path / f / "images.json").read_text()) for f in ("mlp", "whole")
+    )
+    assert merged == wanted
 
 
 def test_without_bits_there_is_nothing(tmp_path, plan):
