@@ -22,6 +22,7 @@ from typing import Annotated, Literal
 import pandas as pd
 import tyro
 
+from analysis.needs import check_families
 from machine import words
 from reporting import pages, summary, terminal
 from reporting.columns import named
@@ -139,7 +140,7 @@ def main() -> int:
         return fail(2, "--prefer: says what --merge keeps, and takes a --merge beside it")
     try:
         if options.merge:
-            merged = merge_results(folder, options.merge, options.prefer or "")
+            merged = merge_results(folder, options.merge, options.prefer or "", check_families)
         report = rebuild(folder)
     except FileNotFoundError:
         return fail(2, f"--results-dir: {folder} has no plan.json (run_experiments.py writes it)")

@@ -27,6 +27,7 @@ from analysis.needs import check_families
 from config import Run, Sweep
 from machine import offers
 from machine.checks import UsageError, choose_device, fail, number_of
+from models import ARCHITECTURES
 from runner import claims, listeners, options, pictures, second, verify
 from runner.costs import cost, first_cost, second_cost, shards
 from runner.events import Kind
@@ -76,7 +77,7 @@ def run() -> int:
             return 0
         if asked.status:
             if plan_path(folders.results).exists():
-                plan = options.as_in(load_plan(folders.results), asked)
+                plan = options.as_in(usable_plan(folders.results), asked)
             print(describe_status(join_earlier_plan(plan, folders), folders))
             if not folders.results.is_dir():
                 print(f"nothing was run yet: there is no folder {folders.results}")
@@ -153,7 +154,7 @@ def run() -> int:
 def verify_asked(plan: Plan, folders: Folders, asked: options.Options) -> int:
     """Verify finished runs of the folder's plan; return the exit status."""
     if plan_path(folders.results).exists():
-        plan = options.as_in(load_plan(folders.results), asked)
+        plan = options.as_in(usable_plan(folders.results), asked)
     device = choose_device(asked.device)
     if not any(records.find(folders.record(run)) for run in plan.runs):
         raise UsageError(f"--verify: no run of the plan is finished in {folders.results}")
@@ -174,11 +175,27 @@ def prepare_folders(folders: Folders, plan: Plan) -> None:
 def join_earlier_plan(plan: Plan, folders: Folders) -> Plan:
     """Return the plan, with that of earlier commands where recipe and test agree."""
     try:
-        earlier = load_plan(folders.results)
-        check_families(earlier.sweep)
-        return plan.joined(earlier)
+        return plan.joined(usable_plan(folders.results))
     except FileNotFoundError:
         return plan
+
+
+def usable_plan(results: Path) -> Plan:
+    """Return the plan of a results folder.
+
+    Raises:
+        FileNotFoundError: if it has none.
+        Damaged: if it cannot be read, or asks for what is not known here.
+    """
+    plan = load_plan(results)
+    check_families(plan)
+    unknown = sorted({run.architecture for run in plan.runs} - ARCHITECTURES.keys())
+    if unknown and plan.kind is Run:
+        raise Damaged(
+            f"{plan_path(results)}: asks for architectures that are not known here: "
+            f"{', '.join(map(ascii, unknown))}"
+        )
+    return plan
 
 
 def run_all(

@@ -19,6 +19,7 @@ from config import REESTIMATED, Sweep
 from noises.family import Family
 from noises.gaussian import gaussian
 from store.files import Damaged
+from store.plan import Plan
 from store.records import Record, curvature_block, rows, traits
 from store.stages import MOST_DRAWS, Stage, draws_at, numbers_of
 
@@ -119,10 +120,10 @@ def family_sweeps(sweep: Sweep) -> list[tuple[str, Sweep]]:
     return [(n, sweep.of_family(n, None if f.random else 1, f.signed)) for n, f in found]
 
 
-def check_families(sweep: Sweep) -> None:
-    """Raise Damaged where a sweep, as a plan holds it, names a noise family that is not known."""
-    unknown = [name for name in sweep.families if not noises.exists(name)]
-    if unknown:
+def check_families(plan: Plan) -> None:
+    """Raise Damaged where a plan asks for a noise family that is not known."""
+    asked = dict.fromkeys(name for part in plan.parts for name in part.sweep.families)
+    if unknown := [ascii(name) for name in asked if not noises.exists(name)]:
         raise Damaged(f"the plan asks for noise that is not known here: {', '.join(unknown)}")
 
 

@@ -91,7 +91,7 @@ def read(results_dir: Path) -> Results:
         Damaged: if its plan is not of this version.
     """
     plan = load_plan(results_dir)
-    check_families(plan.sweep)
+    check_families(plan)
     folder = results_dir / "runs"
     found, problems = records.load_all(folder)
     chosen, others = plan.select(found)

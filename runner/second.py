@@ -9,7 +9,7 @@ from machine.checks import number_of
 from runner.overview import Shelf, states_of
 from store.folders import Folders
 from store.plan import Plan
-from store.plan_file import ask, load_plan
+from store.plan_file import know, load_plan
 from store.stages import united_stages
 
 
@@ -34,7 +34,7 @@ def settle(plan: Plan, folders: Folders) -> Plan:
         found = find_stages(whole, Shelf(folders).__getitem__)
         known = united_stages(known, found)
         if found:
-            ask(folders.results, replace(plan, stages=known))
+            know(folders.results, replace(plan, stages=known))
     return replace(plan, stages=known)
 
 

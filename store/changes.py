@@ -10,6 +10,7 @@ from dataclasses import MISSING, fields, replace
 
 from config import Sweep
 from store.shared import View
+from store.stages import united_stages
 
 AXES = ("architectures", "regimes", "seeds")
 BROKEN = (
@@ -51,6 +52,8 @@ def united(view: View, read: Callable[[dict], object]) -> tuple:
             continue
         if kind == "ask":
             plan = other.joined(plan) if plan else other
+        elif plan and kind == "know":
+            plan = replace(plan, stages=united_stages(other.stages, plan.stages))
         elif plan:
             plan = without(plan, other, named) or plan
     same = plan == there or (there is not None and said_by(plan) == said_by(there))

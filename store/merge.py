@@ -1,6 +1,6 @@
 """Results of several machines in one folder: what agrees is taken, what contradicts is named."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +26,12 @@ class Merged:
     """Records that contradict ours, or a file of ours in their way: of these ours stay."""
 
 
-def merge_results(results_dir: Path, others: Iterable[Path], prefer: str = "") -> Merged:
+def merge_results(
+    results_dir: Path,
+    others: Iterable[Path],
+    prefer: str = "",
+    check: Callable[[Plan], None] = lambda plan: None,
+) -> Merged:
     """Take the records of other results folders into one, and their plans where recipes agree.
 
     Runs may be going on in any of the folders. Merging again changes nothing.
@@ -36,6 +41,7 @@ def merge_results(results_dir: Path, others: Iterable[Path], prefer: str = "") -
         prefer: whose numbers stay where two records contradict each other: "mine" or "theirs";
             a record of other weights that is replaced is kept as `.json.replaced`. With "" ours
             stay, and the contradiction is one of the conflicts.
+        check: raises Damaged for a plan that cannot be used here.
 
     Raises:
         NotResults: if another folder holds no records, or there is no plan.
@@ -43,15 +49,19 @@ def merge_results(results_dir: Path, others: Iterable[Path], prefer: str = "") -
         OSError: if something cannot be read or written.
     """
     others, merged = list(others), Merged()
-    plan = before = plan_there(results_dir)
+    plan = plan_there(results_dir)
+    more = []  # to ask for; not with ours in it, of which something may be forgotten meanwhile
     for other in others:
         if not (other / "runs").is_dir():
             raise NotResults(f"--merge: {other} is not a results folder (it has no runs/)")
         theirs = plan_there(other)
-        if plan is None or theirs is None:
-            plan = plan or theirs
-        elif kind_of(plan) == kind_of(theirs):
-            plan = theirs.joined(plan)
+        if theirs is None or (plan and kind_of(plan) != kind_of(theirs)):
+            continue
+        check(theirs)
+        joined = theirs.joined(plan) if plan else theirs
+        if joined != plan:
+            more.append(theirs)
+        plan = joined
     if plan is None:
         raise NotResults(f"--results-dir: {results_dir} has no plan.json, nor has what is merged")
     for other in others:
@@ -65,8 +75,8 @@ def merge_results(results_dir: Path, others: Iterable[Path], prefer: str = "") -
             except (records.Conflict, Foreign) as error:
                 merged.conflicts.append(str(error))
         pictures.take(results_dir, other)
-    if plan != before:
-        ask(results_dir, plan)
+    for theirs in more:
+        ask(results_dir, theirs)
     return merged
 
 

@@ -42,6 +42,11 @@ def ask(results_dir: Path, plan: Plan) -> None:
     _change(results_dir, "ask", {"plan": as_data(plan)})
 
 
+def know(results_dir: Path, plan: Plan) -> None:
+    """Add what is known of second stages to the plan, and no run to it; raise as `ask` does."""
+    _change(results_dir, "know", {"plan": as_data(plan)})
+
+
 def forget(results_dir: Path, asked: Plan, named: Collection[str] = ()) -> None:
     """Take something out of the plan: see `changes.without`; raise as `ask` does."""
     _change(results_dir, "forget", {"plan": as_data(asked), "named": sorted(named)})

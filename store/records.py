@@ -19,6 +19,7 @@ where it is not finite). `forms` are what `hessian.quadratic_forms` returns: by 
 for each probe, in nats. Which images and which noise seed is said by the settings.
 """
 
+import contextlib
 import json
 from bisect import bisect_left
 from collections.abc import Collection, Iterable
@@ -143,7 +144,11 @@ def put(path: Path, record: Record) -> Record:
     """Do as `save`, but where two disagree keep this one; a file of other weights is set aside."""
     try:
         if load(path)["weights"] != record["weights"]:
-            set_aside(path, "replaced")
+            aside = set_aside(path, "replaced")
+            # Where another process was faster, it is of these weights.
+            with contextlib.suppress(FileNotFoundError, Damaged, Foreign):
+                if (moved := parse(path, read_regular(aside)))["weights"] == record["weights"]:
+                    _add(path, "put", moved)
     except FileNotFoundError:
         pass
     except Damaged:

@@ -73,12 +73,15 @@ def look(path: Path, folder: Path) -> View:
     found = of_file(path, folder)
     marked = {name.removesuffix(ENDED) for name in found if name.endswith(ENDED)}
     parts = []
-    for name in found:
+    # The last one first, for `remove` begins with the first: what is missed is then never later
+    # than what is seen, and a change that is in the file by now is not undone by an older one.
+    for name in reversed(found):
         if name.endswith(path.suffix):
-            with contextlib.suppress(FileNotFoundError, Foreign):  # it is in the file by now
+            with contextlib.suppress(FileNotFoundError, IsADirectoryError, Foreign):
                 data = read_regular(folder / name)
                 ended = name in marked or is_old(folder / name)
                 parts.append(Part(name, name.split(".")[-2], data, ended))
+    parts.reverse()
     try:
         return View(read_regular(path), tuple(parts))
     except FileNotFoundError:
@@ -205,7 +208,7 @@ def bring_in(path: Path, folder: Path, fold: Fold, known: tuple | None) -> View:
 
 
 def remove(folder: Path, parts: Iterable[str]) -> None:
-    """Take parts away."""
+    """Take parts away, in the order given, which is theirs: see `look`."""
     for name in parts:
         for file in (folder / name, folder / f"{name}{ENDED}"):
             with contextlib.suppress(OSError):  # another process was faster

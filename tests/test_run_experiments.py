@@ -2,14 +2,18 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import report
+import run_experiments
 from config import REGIMES
+from fakes import make_plan
 from store import records
+from store.plan_file import ask, plan_path
 
 TINY = "--epochs 1 --train-size 300 --test-size 200 --batch-size 32 --alphas 0 0.1 1 --draws 2"
 MAIN = ("run_experiments.py", *TINY.split())
@@ -236,6 +240,26 @@ def test_wrong_input_ends_with_status_2_and_writes_nothing(words, option, comman
     assert len(done.stderr.splitlines()) == 1
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [[], ["--status"], ["--verify", "1"]])
+@pytest.mark.parametrize("key, value", [("noise", ["nope:1.0"]), ("architectures", ["nope"])])
+def test_a_plan_with_what_is_not_known_here_is_refused_in_a_line(
+    words, key, value, tmp_path, monkeypatch, capsys
+):
+    ask(tmp_path, make_plan(("mlp",)))
+    body = json.loads(plan_path(tmp_path).read_text())
+    (body if key in body else body["sweep"])[key] = value
+    plan_path(tmp_path).write_text(json.dumps(body))
+    before = snapshot(tmp_path)
+    line = ["run_experiments.py", "mlp", "--results-dir", str(tmp_path), *words]
+    monkeypatch.setattr(sys, "argv", line)
+    with pytest.raises(SystemExit) as ended:
+        run_experiments.run()
+    assert ended.value.code == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "not known here: 'nope'" in said
+    assert snapshot(tmp_path) == before
 
 
 def test_the_sanity_check_says_so(command, mnist, data_dir):

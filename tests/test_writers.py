@@ -298,6 +298,42 @@ def test_a_reader_loses_nothing_that_goes_into_the_file_while_it_reads(tmp_path,
     assert points(load(path)) == {(0.1, 0), (0.2, 0)}
 
 
+@pytest.mark.parametrize("gone", range(1, 5))
+@pytest.mark.parametrize("before", range(4))
+def test_a_forgotten_run_that_was_asked_for_again_stays(tmp_path, monkeypatch, before, gone):
+    """While somebody reads its parts, which have ended, another takes them away, in order."""
+    path, folder = plans.plan_path(tmp_path), plans.parts_folder(tmp_path)
+    plans.save_plan(tmp_path, make_plan(("mlp",), seeds=(0, 1, 7)))
+    for kind, seeds in (("forget", (7,)), ("ask", (0,)), ("ask", (0, 1, 7)), ("ask", (1,))):
+        body = {"plan": plans.as_data(make_plan(("mlp",), seeds=seeds)), "named": ()}
+        shared.leave(path, folder, kind, json.dumps(body).encode())
+    parts = [name for name in shared.of_file(path, folder) if name.endswith(".json")]
+    true, count = shared.read_regular, itertools.count()
+
+    def read(file: Path) -> bytes:
+        if file.parent == folder and next(count) == before:
+            shared.remove(folder, parts[:gone])
+        return true(file)
+
+    monkeypatch.setattr(shared, "read_regular", read)
+    assert {run.seed for run in plans.load_plan(tmp_path).runs} == {0, 1, 7}
+
+
+def test_two_that_replace_a_record_of_other_weights_at_once_lose_nothing(tmp_path, monkeypatch):
+    path = place(tmp_path, 0)
+    save(path, record(0, (0.1, 0), weights="old"))
+    true = records.set_aside
+
+    def first_the_other(file: Path, why: str) -> Path:
+        monkeypatch.setattr(records, "set_aside", true)
+        records.put(path, record(0, (0.1, 0), (0.2, 0), (0.3, 0)))
+        return true(file, why)
+
+    monkeypatch.setattr(records, "set_aside", first_the_other)
+    records.put(path, record(0, (0.1, 0), (0.4, 0)))
+    assert points(load(path)) == {(0.1, 0), (0.2, 0), (0.3, 0), (0.4, 0)}
+
+
 def test_parts_that_are_cut_short_or_of_other_weights_add_nothing(tmp_path):
     path = place(tmp_path, 0)
     save(path, record(0, (0.1, 0)))
@@ -308,6 +344,7 @@ def test_parts_that_are_cut_short_or_of_other_weights_add_nothing(tmp_path):
     shared.announce(path, folder, "add", records.dumps(record(1, (0.3, 0))).encode())
     shared.announce(path, folder, "add", b"")
     os.mkfifo(folder / f"{path.stem}.000009-0123456789ab.add.json")
+    (folder / f"{path.stem}.000008-0123456789ab.add.json").mkdir()
     assert load(path) == record(0, (0.1, 0))
     save(path, record(0, (0.1, 0)))
     assert path.read_bytes() == before
