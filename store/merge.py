@@ -1,6 +1,6 @@
 """Results of several machines in one folder: what agrees is taken, what contradicts is named."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,7 +111,7 @@ def contradictions(mine: Record, theirs: Record) -> list[str]:
         if mine[part] != theirs[part]:
             values = (f"{record[part]:.12}" for record in (mine, theirs) if part != "identity")
             return [compared(f"in {part}", *values)]
-    found = []
+    found = [*of_training(mine, theirs)]
     for block in theirs["measurements"]:
         ours = {key(row): row for row in rows(mine, block["settings"])}
         for row in block["rows"]:
@@ -123,6 +123,26 @@ def contradictions(mine: Record, theirs: Record) -> list[str]:
         if curvature_block(mine, block["settings"]) not in (None, block):
             found.append(f"in curvature (noise seed {block['settings'].get('noise_seed')})")
     return found
+
+
+def of_training(mine: Record, theirs: Record) -> Iterator[str]:
+    """Yield in words where the same weights are said to come of another training. The provenance
+    may differ: it is told, not judged."""
+    ours, others = mine["history"], theirs["history"]
+    if ours and others and ours != others:  # the same bits have the same losses
+        pairs = zip(ours, others)
+        found = next(((n, *pair) for n, pair in enumerate(pairs, 1) if pair[0] != pair[1]), None)
+        if found is None:
+            yield compared("in history", f"{len(ours)} epochs", f"{len(others)} epochs")
+        else:
+            epoch, *losses = found
+            yield compared(f"in history, epoch {epoch}", *map(str, losses))
+    for part in ("traits", "realised"):
+        ours, others = mine.get(part, {}), theirs.get(part, {})
+        for name in sorted(ours.keys() & others.keys()):
+            if ours[name] != others[name]:
+                values = () if name == "sizes" else (str(ours[name]), str(others[name]))
+                yield compared(f"in {part}, {name}", *values)
 
 
 def compared(where: str, *values: str) -> str:
