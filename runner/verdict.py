@@ -94,12 +94,16 @@ def compare_losses(
     """Return whether the first epoch's losses disagree, and both of them in words."""
     if not again.trained:
         return False, []
+    epochs = len(again.record["history"]), len(record["history"])
+    if not all(epochs):
+        return any(epochs), ["{} epochs of losses, recorded {}".format(*epochs)]
     new, old = again.record["history"][0], record["history"][0]
-    off = abs(new / old - 1)
+    off = abs(new - old) / abs(old) if old else float(new != old)
     text = f"first epoch's loss {new:.5f}, recorded {old:.5f} ({100 * off:.3f}% off"
     if off <= LOSS:
         return False, [f"{text}, at most {100 * LOSS:g}%)"]
-    interval = prediction_interval([other["history"][0] for other in others], LEVEL)
+    firsts = [other["history"][0] for other in others if other["history"]]
+    interval = prediction_interval(firsts, LEVEL)
     if interval is None:
         return True, [f"{text}, more than {100 * LOSS:g}%)"]
     low, high = interval

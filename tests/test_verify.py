@@ -81,6 +81,18 @@ def test_with_another_arithmetic_loss_and_accuracies_decide(changes, word):
         assert f"{inside} of 3 mean accuracies are in the 95% prediction intervals of 5" in text
 
 
+@pytest.mark.parametrize("first", [0.0, None])
+def test_a_first_loss_that_is_nothing_is_compared_too(first):
+    """Of 0, or of a record without epochs, such as a hand made."""
+    there, again = make(loss=first), make(weights="other", loss=first)
+    others = [make(seed, loss=first) for seed in range(1, 6)]
+    if first is None:
+        for record in (there, again, *others):
+            record["history"] = []
+    assert verdict(there, make(weights="other"), others=others, here=ELSEWHERE)[0] == CONTRADICTS
+    assert verdict(there, again, others=others, here=ELSEWHERE)[0] == CONSISTENT
+
+
 def test_what_was_trained_in_segments_has_no_single_arithmetic():
     parts = {"segments": [{**HERE, "from": [0, 0]}, {**ELSEWHERE, "from": [1, 0]}]}
     record = make()
