@@ -111,7 +111,7 @@ def contradictions(mine: Record, theirs: Record) -> list[str]:
         if mine[part] != theirs[part]:
             values = (f"{record[part]:.12}" for record in (mine, theirs) if part != "identity")
             return [compared(f"in {part}", *values)]
-    found = [*of_training(mine, theirs)]
+    found = [compared(f"in {where}", *both) for where, *both in of_training(mine, theirs)]
     for block in theirs["measurements"]:
         ours = {key(row): row for row in rows(mine, block["settings"])}
         for row in block["rows"]:
@@ -125,24 +125,22 @@ def contradictions(mine: Record, theirs: Record) -> list[str]:
     return found
 
 
-def of_training(mine: Record, theirs: Record) -> Iterator[str]:
-    """Yield in words where the same weights are said to come of another training. The provenance
-    may differ: it is told, not judged."""
-    ours, others = mine["history"], theirs["history"]
-    if ours and others and ours != others:  # the same bits have the same losses
-        pairs = zip(ours, others)
-        found = next(((n, *pair) for n, pair in enumerate(pairs, 1) if pair[0] != pair[1]), None)
-        if found is None:
-            yield compared("in history", f"{len(ours)} epochs", f"{len(others)} epochs")
+def of_training(record: Record, other: Record) -> Iterator[tuple[str, str, str]]:
+    """Yield where two records of the same weights tell of another training or model, and what both
+    hold, in words. The provenance may differ: it is told, not judged."""
+    mine, theirs = record["history"], other["history"]
+    if mine and theirs and mine != theirs:  # the same bits have the same losses
+        pairs = enumerate(zip(mine, theirs), start=1)
+        first = next(((n, *pair) for n, pair in pairs if pair[0] != pair[1]), None)
+        if first is None:
+            yield "history", f"{len(mine)} epochs", f"{len(theirs)} epochs"
         else:
-            epoch, *losses = found
-            yield compared(f"in history, epoch {epoch}", *map(str, losses))
+            yield f"history, epoch {first[0]}", str(first[1]), str(first[2])
     for part in ("traits", "realised"):
-        ours, others = mine.get(part, {}), theirs.get(part, {})
-        for name in sorted(ours.keys() & others.keys()):
-            if ours[name] != others[name]:
-                values = () if name == "sizes" else (str(ours[name]), str(others[name]))
-                yield compared(f"in {part}, {name}", *values)
+        mine, theirs = record.get(part, {}), other.get(part, {})
+        for name in sorted(mine.keys() & theirs.keys()):
+            if mine[name] != theirs[name]:
+                yield f"{part}, {name}", str(mine[name])[:60], str(theirs[name])[:60]
 
 
 def compared(where: str, *values: str) -> str:
