@@ -4,27 +4,23 @@ Whatever is there is used and nothing finished is done twice: a complete record 
 once, a checkpoint spares the training, a resume file spares the epochs done.
 """
 
-import functools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
 import data
-import models
 from analysis.fill import fill
-from analysis.needs import Block, is_complete
-from config import PROBE_IMAGES, REESTIMATED, Run, Sweep
-from data import Dataset, batches
-from evaluate import Measure, measure, sweep
-from probes import hessian
-from probes.batchnorm import has_batchnorm, reestimated
+from analysis.needs import is_complete
+from config import Run, Sweep
+from data import Dataset
+from probes.batchnorm import has_batchnorm
 from runner import claims
 from runner.events import Kind
+from runner.measuring import Keep, Measuring
 from runner.segments import go_on, say_change
 from runner.serving import Later, stopping
 from runner.trained import Stop, Tell, checked, trained_model
@@ -35,7 +31,6 @@ from store.records import Record
 from train import Stopped
 
 SAVE_EVERY = 2.0  # seconds between writes of a record while it is being measured
-BATCHNORM_BATCH = 256  # of the 1,024 training images: four equal batches, which count alike
 
 
 def load_dataset(run: Run, sweep: Sweep, folder: Path) -> data.Dataset:
@@ -96,7 +91,7 @@ def execute(
     weights = checkpoints.content_digest(model.state_dict())
     measuring = {**provenance, "seconds": 0.0}
     facts = {"training": trained["provenance"], "measuring": measuring}
-    traits = {"chance": 1 / dataset.classes, "batchnorm": has_batchnorm(model)}
+    traits = traits_of(model, dataset)
     if record is None:
         record = records.new(run, weights, trained["history"], facts, traits)
         if "realised" in trained:  # checkpoints of before have none
@@ -132,6 +127,11 @@ def execute(
             raise Stopped(f"after {done} of {done + left} measurements")
 
 
+def traits_of(model: nn.Module, dataset: Dataset) -> dict:
+    """Return what a record says of its model: see `records.TRAITS`."""
+    return {"chance": 1 / dataset.classes, "batchnorm": has_batchnorm(model)}
+
+
 def start_of(record: records.Record, sweep: Sweep) -> dict[str, float]:
     """Return the accuracy without noise, a fraction, under its name; nothing before it is known."""
     rows = records.rows(record, sweep.settings)
@@ -150,7 +150,7 @@ def extend(
     asked: Sweep,
     run: Run,
     others: Iterable[Record | None] = (),
-    keep: Callable[[dict, list, np.ndarray], None] | None = None,
+    keep: Keep | None = None,
 ) -> Iterator[tuple[Record, int]]:
     """Measure what a sweep asks for and a record lacks, until it is complete.
 
@@ -171,47 +171,8 @@ def extend(
         The record with one more measurement, and how many more are known to be needed; 0 with the
         last one. More may turn out to be needed as the precision becomes known.
     """
-    device = next(model.parameters()).device
-    first = slice(PROBE_IMAGES)
-    parts = {
-        "test": (dataset.test_images.to(device), dataset.test_labels.to(device)),
-        "training": (
-            dataset.train_images[first].to(device),
-            dataset.train_labels[first].to(device),
-        ),
-    }
-    patterns = models.patterns(run.architecture)
-
-    def rows_of(block: Block) -> Iterator[list]:
-        images, labels = parts[block.images]
-        told: list[torch.Tensor] = []
-        measure_it = functools.partial(measure, images=images, labels=labels, tell=told.append)
-        if block.settings.get("batchnorm") == REESTIMATED:
-            measure_it = functools.partial(measure_reestimated, measure_it, *parts["training"])
-        family = block.settings.get("noise", "gaussian")
-        for row in sweep(
-            model, measure_it, block.points, asked.noise_seed, run.seed, family, **patterns
-        ):
-            if keep is not None and block.images == "test":
-                keep(block.settings, row, torch.cat(told).cpu().numpy())
-            told.clear()
-            yield row
-
-    def traces_of(block: Block) -> dict:
-        images, labels = parts["training"]
-        seeds, pairs = (asked.noise_seed, run.seed), block.settings["pairs"]
-        forms = hessian.along_draws(model, images, labels, *seeds, pairs, **patterns)
-        return {"settings": block.settings, "images": len(labels), "forms": forms}
-
-    yield from fill(record, asked, others, rows_of, traces_of)
-
-
-def measure_reestimated(
-    measure_it: Measure, images: torch.Tensor, labels: torch.Tensor, model: nn.Module
-) -> tuple[int, int, float | None]:
-    """Measure a model with BatchNorm statistics taken anew, as it stands, on training images."""
-    with reestimated(model, (x for x, _ in batches(images, labels, BATCHNORM_BATCH))):
-        return measure_it(model)
+    measuring = Measuring(model, dataset, run, keep)
+    yield from fill(record, asked, others, measuring.rows_of, measuring.traces_of)
 
 
 def work(

@@ -1,11 +1,13 @@
 """`--verify`: finished runs, chosen at random, are trained or measured again and compared.
 
-A run whose checkpoint is there is measured again, any other one trained anew. Nothing is written.
+A run whose checkpoint is there is measured again, any other one trained anew. All that the record
+holds is compared, and what is not is said. Nothing is written.
 How they are compared: `runner.verdict`.
 """
 
 import functools
 import random
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -16,8 +18,9 @@ from machine import offers
 from machine.checks import UsageError, number_of
 from runner.costs import cost
 from runner.events import Kind
-from runner.execute import extend, load_dataset
+from runner.execute import load_dataset, traits_of
 from runner.listeners import Progress
+from runner.measuring import Measuring, blocks_of, traces
 from runner.overview import Shelf, look
 from runner.pool import run_jobs
 from runner.serving import Later, stopping
@@ -104,35 +107,66 @@ def find_others(run: Run, folders: Folders) -> list[Record]:
 def repeat(
     run: Run, record: Record, tell, plan: Plan, folders: Folders, device: torch.device
 ) -> Again:
-    """Train a run anew, unless its checkpoint is there, and measure it."""
-    sweep = plan.sweep_of(run)
-    dataset = load_dataset(run, sweep, folders.data)
-    model, history = model_of(run, dataset, tell, folders, device)
+    """Train a run anew, unless its checkpoint is there, and measure all that its record holds,
+    whatever the plan asks for."""
+    dataset = load_dataset(run, replace(plan.sweep, test_size=0), folders.data)
+    model, told = model_of(run, dataset, tell, folders, device)
     model.register_forward_pre_hook(lambda *_: (stopping(), None)[1])  # each is a sign of life
-    weights = checkpoints.content_digest(model.state_dict())
-    found = {**record, "weights": weights, "measurements": []}
-    found["history"] = record["history"] if history is None else history
-    others = [records.find(folders.record(other)) for other in run.others(plan.all_regimes)]
-    steps = extend(found, model, dataset, sweep, run, others)
-    for done, (grown, left) in enumerate(steps, start=1):
-        found = grown
-        tell(Kind.POINT, done=done, of=done + left)
+    found = {k: v for k, v in record.items() if k not in ("curvature", "realised")} | {
+        "weights": checkpoints.content_digest(model.state_dict()),
+        "history": told["history"],
+        "measurements": [],
+        "traits": traits_of(model, dataset),
+        **({"realised": told["realised"]} if "realised" in told else {}),
+    }
+    same_weights = found["weights"] == record["weights"]
+    blocks, unknown = blocks_of(record, model)
+    curved, others = traces(record)
+    if not same_weights:  # of other weights it is another one
+        curved, others = [], others + len(curved)
+    measuring, done = Measuring(model, dataset, run), 0
+    total = sum(len(block.points) for block in (*blocks, *curved))
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        tell(Kind.POINT, done=done, of=total)
         if stopping():
-            raise Stopped(f"after {done} of {done + left} measurements")
-    return Again(found, trained=history is not None)
+            raise Stopped(f"after {done} of {total} measurements")
+
+    for block in blocks:
+        rows = []
+        for row in measuring.rows_of(block):
+            rows.append(row)
+            count()
+        found = records.add(found, block.settings, rows)
+    for block in curved:
+        found = records.add_curvature(found, measuring.traces_of(block))
+        count()
+    left = [number_of(unknown, "measurement")] if unknown else []
+    left += [number_of(others, "Hessian estimate")] if others else []
+    return Again(found, told["trained"], tuple(left))
 
 
 def model_of(
     run: Run, dataset: Dataset, tell, folders: Folders, device: torch.device
-) -> tuple[nn.Module, list[float] | None]:
-    """Return the trained model of a run, and its losses if it was trained just now."""
+) -> tuple[nn.Module, dict]:
+    """Return the trained model of a run, and what is known of its training: its history, what it
+    realised (if that is known), and whether it was trained just now."""
     try:
         content = checkpoints.load(checkpoints.final_path(folders.checkpoints, run), run)
     except (FileNotFoundError, Damaged, Foreign):
-        return train(run, dataset, device, None, functools.partial(tell_epoch, tell), stopping)
+        told: dict = {"trained": True}
+
+        def keep(state: dict) -> None:
+            told["realised"] = state["realised"]
+            tell_epoch(tell, state)
+
+        model, told["history"] = train(run, dataset, device, None, keep, stopping)
+        return model, told
     model = initial_model(run)
     model.load_state_dict(content["model"])
-    return model.to(device).eval(), None
+    return model.to(device).eval(), {**content, "trained": False}
 
 
 def tell_epoch(tell, state: dict) -> None:

@@ -1,6 +1,6 @@
 """Results of several machines in one folder: what agrees is taken, what contradicts is named."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -121,7 +121,7 @@ def contradictions(mine: Record, theirs: Record) -> list[str]:
         if mine[part] != theirs[part]:
             values = (f"{record[part]:.12}" for record in (mine, theirs) if part != "identity")
             return [compared(f"in {part}", *values)]
-    found = []
+    found = [compared(f"in {where}", *both) for where, *both in of_training(mine, theirs)]
     for block in theirs["measurements"]:
         ours = {key(row): row for row in rows(mine, block["settings"])}
         for row in block["rows"]:
@@ -133,6 +133,24 @@ def contradictions(mine: Record, theirs: Record) -> list[str]:
         if curvature_block(mine, block["settings"]) not in (None, block):
             found.append(f"in curvature (noise seed {block['settings'].get('noise_seed')})")
     return found
+
+
+def of_training(record: Record, other: Record) -> Iterator[tuple[str, str, str]]:
+    """Yield where two records of the same weights tell of another training or model, and what both
+    hold, in words. The provenance may differ: it is told, not judged."""
+    mine, theirs = record["history"], other["history"]
+    if mine and theirs and mine != theirs:  # the same bits have the same losses
+        pairs = enumerate(zip(mine, theirs), start=1)
+        first = next(((n, *pair) for n, pair in pairs if pair[0] != pair[1]), None)
+        if first is None:
+            yield "history", f"{len(mine)} epochs", f"{len(theirs)} epochs"
+        else:
+            yield f"history, epoch {first[0]}", str(first[1]), str(first[2])
+    for part in ("traits", "realised"):
+        mine, theirs = record.get(part, {}), other.get(part, {})
+        for name in sorted(mine.keys() & theirs.keys()):
+            if mine[name] != theirs[name]:
+                yield f"{part}, {name}", str(mine[name])[:60], str(theirs[name])[:60]
 
 
 def compared(where: str, *values: str) -> str:

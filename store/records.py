@@ -219,8 +219,10 @@ def joined(there: Record, more: Record, wins: bool) -> Record:
     if there["weights"] != more["weights"]:
         return more if wins else there
     first, then = (more, there) if wins else (there, more)
-    grown = {**there, "measurements": [], **{k: more[k] for k in OPTIONAL if k in more}}
-    grown |= {k: there[k] for k in OPTIONAL if k in there}
+    grown = {**there, "history": first["history"], "measurements": []}
+    for part in ("traits", "realised"):
+        if part in first or part in then:
+            grown[part] = {**then.get(part, {}), **first.get(part, {})}
     for record in (first, then):
         for block in record["measurements"]:
             grown = add(grown, block["settings"], block["rows"])
@@ -230,7 +232,7 @@ def joined(there: Record, more: Record, wins: bool) -> Record:
         grown = add_curvature(grown, block)
     if grown == there:
         return there
-    return {**grown, "history": more["history"], "provenance": more["provenance"]}
+    return {**grown, "provenance": more["provenance"]}
 
 
 def dumps(record: Record) -> str:

@@ -194,6 +194,8 @@ def check(record: dict) -> None:
     name = name_of(record["identity"])
     if record["run_id"] != name:
         raise ValueError(f"its run_id is not that of its identity, {name}")
+    if not record["history"] and "weights" not in record["identity"]:
+        raise ValueError("history: a training without epochs")  # of own models it is not known
     for part in ("measurements", "curvature"):
         settings = [sorted(block["settings"].items()) for block in record.get(part, [])]
         if any(one in settings[:n] for n, one in enumerate(settings)):

@@ -34,23 +34,33 @@ def path(tmp_path):
     return path
 
 
-def test_merging_keeps_the_history_and_provenance_of_the_first(path):
-    more = add({**RECORD, "history": [9.0], "provenance": {"threads": 8}}, TEST, [row(3.0, 0)])
+def test_merging_keeps_the_provenance_of_the_first(path):
+    more = add({**RECORD, "provenance": {"threads": 8}}, TEST, [row(3.0, 0)])
     assert take(path, more) == []
     assert records.load(path) == add(RECORD, TEST, [row(3.0, 0)])
 
 
-MINE = records.add_curvature(RECORD, CURVATURE)
+MINE = {
+    **records.add_curvature(RECORD, CURVATURE),
+    "traits": {"chance": 0.1, "batchnorm": False},
+    "realised": {"cost": 2.0, "sizes": [0.5, 0.25]},
+}
 
 
 @pytest.mark.parametrize(
     ("theirs", "where"),
     [
         ({**RECORD, "weights": "others"}, "in weights"),
-        (records.new(Run("mlp", "clean", 1), "digest of weights", [], {}), "in run_id"),
+        (records.new(Run("mlp", "clean", 1), "digest of weights", [0.5], {}), "in run_id"),
         (add(EMPTY, TEST, [row(0.1, 1, correct=7)]), "at α = 0.1, draw 1"),
         (add(EMPTY, TEST, [row(0.5, 0, 5, loss=1.0)]), "at α = 0.5, draw 0"),
         (records.add_curvature(EMPTY, {**CURVATURE, "images": 8}), "in curvature (noise seed 0)"),
+        ({**EMPTY, "history": [0.5, 0.3]}, "in history, epoch 2"),
+        ({**EMPTY, "history": [0.5]}, "in history"),
+        ({**EMPTY, "traits": {"chance": 0.5, "batchnorm": False}}, "in traits, chance"),
+        ({**EMPTY, "traits": {"chance": 0.1, "batchnorm": True}}, "in traits, batchnorm"),
+        ({**EMPTY, "realised": {"cost": 9.0, "teacher": 1.0}}, "in realised, cost"),
+        ({**EMPTY, "realised": {"cost": 2.0, "sizes": [0.5, 0.3]}}, "in realised, sizes"),
     ],
 )
 def test_a_contradiction_is_named(theirs, where):
@@ -67,6 +77,26 @@ def test_a_contradiction_says_what_both_hold():
     assert contradictions(MINE, {**RECORD, "weights": "others"}) == [
         "in weights (digest of we; theirs others)"
     ]
+
+
+def test_of_another_training_the_side_that_is_preferred_stays(path):
+    records.put(path, MINE)
+    facts = {"traits": {"chance": 0.5, "batchnorm": True}, "realised": {"cost": 9.0}}
+    theirs = {**MINE, "history": [9.0, 0.25], **facts}
+    [line] = take(path, theirs)
+    assert "differ in history, epoch 1 (0.5; theirs 9.0), and in 3 more" in line
+    assert records.load(path) == MINE
+    assert take(path, theirs, "mine") == [] and records.load(path) == MINE
+    assert take(path, theirs, "theirs") == []
+    sizes = MINE["realised"]["sizes"]  # of these they say nothing
+    assert records.load(path) == {**theirs, "realised": {"cost": 9.0, "sizes": sizes}}
+
+
+def test_what_one_record_does_not_say_is_no_contradiction(path):
+    for a, b in ((MINE, RECORD), (RECORD, MINE)):
+        assert contradictions(a, b) == []
+    assert take(path, {**MINE, "provenance": {}}) == []  # whose provenance is told, not judged
+    assert records.load(path) == {**MINE, "provenance": RECORD["provenance"]}
 
 
 def test_a_record_that_contradicts_gives_what_agrees(path):

@@ -228,7 +228,7 @@ ASKED = PLAN.runs[0].recipe
 
 
 def record(run: Run, **identity) -> records.Record:
-    made = records.new(run, "weights", [], {})
+    made = records.new(run, "weights", [0.5], {})
     return {**made, "identity": {**made["identity"], **identity}}
 
 

@@ -246,7 +246,7 @@ def test_what_is_not_there_is_not_damaged(path):
 def test_a_folder_is_read_in_order_and_every_bad_file_is_named(tmp_path):
     runs = [Run("mlp", regime, seed) for seed in (1, 0) for regime in ("noisy", "clean")]
     for run in runs:
-        records.save(tmp_path / f"{run.run_id}.json", records.new(run, "w", [], {}))
+        records.save(tmp_path / f"{run.run_id}.json", records.new(run, "w", [0.5], {}))
     (tmp_path / "broken.json").write_bytes(TEXT[:50])
     (tmp_path / "foreign.json").write_bytes(b"{}")
     (tmp_path / "folder.json").mkdir()

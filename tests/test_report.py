@@ -89,7 +89,7 @@ def test_tables_have_the_documented_columns_and_every_run(made):
 def test_tables_show_the_counts_of_the_records(tmp_path):
     plan = make_plan(("mlp",), ("clean",), (0,), alphas=(0.0, 0.1), draws=2)
     save_plan(tmp_path, plan)
-    record = records.new(plan.runs[0], "w", [], {})
+    record = records.new(plan.runs[0], "w", [0.5], {})
     rows = [
         [0.0, 0, 1, 98, 100, 5.0],
         [0.1, 0, 1, 97, 100, 7.5],
@@ -255,7 +255,7 @@ def test_other_recipes_and_bad_files_are_left_out_and_named(folder):
     other = Run("mlp", "clean", 0, Recipe(epochs=9))
     path = folder / "runs" / f"{other.run_id}.json"
     rows = measure(other, [(0.0, 0, 1)], load_plan(folder).sweep.settings)
-    record = records.new(other, "w", [], {})
+    record = records.new(other, "w", [0.5], {})
     records.save(path, records.add(record, load_plan(folder).sweep.settings, rows))
     (folder / "runs" / "broken.json").write_text("{")
     after = report.rebuild(folder, everything=False)

@@ -104,6 +104,7 @@ ABSURD = {
     "half an image": lambda b: b["measurements"][0]["rows"][0].__setitem__(3, 0.5),
     "settings twice": lambda b: b["measurements"].append(b["measurements"][0]),
     "an unknown setting": lambda b: b["measurements"][0]["settings"].__setitem__("colour", 1),
+    "a training without epochs": lambda b: b["history"].clear(),
     "probes of other number": lambda b: next(iter(b["curvature"][0]["forms"].values())).pop(),
 }
 

@@ -160,7 +160,7 @@ def swept(mnist, data_dir):
     run = Run("mlp", "clean", 0, config.Recipe(train_size=64))
     dataset = execute.load_dataset(run, Sweep(alphas=(0, 0.5), test_size=1001), data_dir)
     model = initial_model(run).eval()
-    record = records.new(run, "weights", [], {})
+    record = records.new(run, "weights", [0.5], {})
     found = Answers(run.run_id, "weights")
     sweep = Sweep(alphas=(0, 0.5), draws=2, test_size=1001, noise=("pcm:60",), antithetic=True)
     for grown, _ in execute.extend(record, model, dataset, sweep, run, keep=found.add):

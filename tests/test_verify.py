@@ -5,16 +5,22 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+import config
 from analysis.prediction import counting_variance, prediction_interval
 from config import Run
 from conftest import ROOT
+from fakes import make_plan
+from runner import execute
+from runner.events import Kind
 from runner.verdict import CONSISTENT, CONTRADICTS, SAME, Again, judge
-from runner.verify import find_others
+from runner.verify import find_others, verify_run
 from store import records
 from store.folders import Folders
 
@@ -79,6 +85,82 @@ def test_with_another_arithmetic_loss_and_accuracies_decide(changes, word):
     if "correct" in changes:
         inside = 3 if word == CONSISTENT else 2
         assert f"{inside} of 3 mean accuracies are in the 95% prediction intervals of 5" in text
+
+
+@pytest.mark.parametrize("first", [0.0, None])
+def test_a_first_loss_that_is_nothing_is_compared_too(first):
+    """Of 0, or of a record without epochs, such as a hand made."""
+    there, again = make(loss=first), make(weights="other", loss=first)
+    others = [make(seed, loss=first) for seed in range(1, 6)]
+    if first is None:
+        for record in (there, again, *others):
+            record["history"] = []
+    assert verdict(there, make(weights="other"), others=others, here=ELSEWHERE)[0] == CONTRADICTS
+    assert verdict(there, again, others=others, here=ELSEWHERE)[0] == CONSISTENT
+
+
+TRAITS, REALISED = {"chance": 0.1, "batchnorm": False}, {"cost": 2.0, "sizes": [0.5, 0.4]}
+
+
+def with_all(**changes) -> records.Record:
+    return {**make(), "traits": TRAITS, "realised": REALISED, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"traits": {**TRAITS, "chance": 0.5}}, "traits, chance 0.5, recorded 0.1"),
+        ({"realised": {**REALISED, "cost": 9.0}}, "realised, cost 9.0, recorded 2.0"),
+        ({"realised": {**REALISED, "sizes": [0.5]}}, "realised, sizes [0.5], recorded [0.5, 0.4]"),
+        ({"history": [0.5, 0.2]}, "history, epoch 2 0.2, recorded 0.1"),
+        ({"history": [0.5]}, "history 1 epochs, recorded 2 epochs"),
+    ],
+)
+def test_what_a_checkpoint_says_otherwise_is_a_contradiction(changes, said):
+    for here in (HERE, ELSEWHERE):
+        word, text = verdict(with_all(), with_all(**changes), trained=False, here=here)
+        assert word == CONTRADICTS and said in text
+        assert "3 of 3 measurements are the same" in text
+    word, text = verdict(with_all(), with_all(**changes))  # trained anew, in the same arithmetic
+    assert word == CONTRADICTS and said in text
+
+
+def test_cost_and_traits_do_not_depend_on_the_arithmetic():
+    for changes in ({"traits": {**TRAITS, "chance": 0.5}}, {"realised": {"cost": 9.0}}):
+        found = with_all(weights="other", **changes)
+        assert verdict(with_all(), found, here=ELSEWHERE)[0] == CONTRADICTS
+    found = with_all(weights="other", realised={"cost": 2.0, "sizes": [0.6, 0.4]})
+    assert verdict(with_all(), found, here=ELSEWHERE)[0] == CONSISTENT
+
+
+def test_what_was_not_done_again_is_said():
+    word, text = verdict(with_all(), make(), trained=False)
+    left = "traits chance, traits batchnorm, realised cost, realised sizes"
+    assert word == SAME and text.endswith(f"not done again: {left}")
+    again = Again(with_all(), False, ("4 measurements",))
+    assert "not done again: 4 measurements" in judge(with_all(), again, OTHERS, HERE)[1]
+    assert "not done again" not in verdict(with_all(), with_all())[1]
+
+
+@pytest.mark.parametrize(
+    ("forms", "elsewhere"),
+    [
+        ({"w": [1.0, -2.0 + 1e-9]}, CONSISTENT),
+        ({"w": [1.0, -2.1]}, CONTRADICTS),
+        ({"w": [1.0, None]}, CONTRADICTS),
+        ({"w": [1.0]}, CONTRADICTS),
+        ({"v": [1.0, -2.0]}, CONTRADICTS),
+    ],
+)
+def test_curvature_is_compared(forms, elsewhere):
+    block = {"settings": {"noise_seed": 0}, "images": 9, "forms": {"w": [1.0, -2.0]}}
+    there = records.add_curvature(make(), block)
+    word, text = verdict(there, there)
+    assert word == SAME and "3 of 3 measurements are the same, and 1 of 1 Hessian est" in text
+    other = records.add_curvature(make(), {**block, "forms": forms})
+    for here, expected in ((HERE, CONTRADICTS), (ELSEWHERE, elsewhere)):
+        word, text = verdict(there, other, trained=False, here=here)
+        assert word == expected and "and 0 of 1 Hessian estimates" in text
 
 
 def test_what_was_trained_in_segments_has_no_single_arithmetic():
@@ -169,6 +251,95 @@ def test_a_changed_number_is_found_with_and_without_checkpoints(tmp_path, data_d
         again = verify(place)
         assert again.returncode == 1 and "CONTRADICTS" in again.stdout
         assert "2 of 3 measurements are the same" in again.stdout
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data_dir, mnist):
+    """A plan of one run that is done, with its folders, and more in its record than is asked."""
+    folder = tmp_path_factory.mktemp("trained")
+    plan = make_plan(("mlp",), ("clean",), (0,), alphas=(0.0, 1.0), draws=1, test_size=50)
+    plan = replace(plan, recipe=replace(plan.recipe, epochs=1, train_size=64, batch_size=16))
+    folders = Folders(data_dir, folder / "ckpt", folder)
+    more = {"antithetic": True, "noise": ("pcm:60",), "draws": 2, "test_size": 20, "noise_seed": 3}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(config.PAIRS, "mlp", 2)  # 32 would take seconds
+        for sweep in (plan.sweep, replace(plan.sweep, **more)):
+            execute.execute(plan.runs[0], sweep, folders, torch.device("cpu"), HERE)
+    return plan, folders
+
+
+def verified(trained, folder: Path, change=lambda record: None, checkpoints=True):
+    """Verify the run with its record changed; return word and text."""
+    plan, folders = trained
+    [run], there = plan.runs, folders.record(plan.runs[0])
+    folders = replace(folders, results=folder, **({} if checkpoints else {"checkpoints": folder}))
+    record = records.load(there)
+    change(record)
+    records.save(folders.record(run), record)
+    told = []
+
+    def tell(kind, **facts):
+        if kind == Kind.VERDICT:
+            told.append((facts["word"], facts["text"]))
+
+    verify_run(run, tell, plan, folders, "cpu", HERE)
+    [(word, text)] = told
+    return word, text
+
+
+EDITS = {
+    "chance": (lambda r: r["traits"].update(chance=0.9), "traits, chance 0.1, recorded 0.9"),
+    "history": (lambda r: r.update(history=[0.001]), "recorded 0.001"),
+    "cost": (lambda r: r["realised"].update(cost=0.01), "realised, cost 1.0, recorded 0.01"),
+    "a row beyond the plan": (
+        lambda r: r["measurements"][0]["rows"].append([99.0, 7, 1, 20, 20, 0.0]),
+        "accuracy at α = 99, draw 7",
+    ),
+    "a row of another noise": (
+        lambda r: r["measurements"][1]["rows"][-1].__setitem__(5, 0.5),
+        "recorded 0.5",
+    ),
+    "curvature": (
+        lambda r: next(iter(r["curvature"][0]["forms"].values())).__setitem__(0, 123.0),
+        "and 0 of 1 Hessian estimates",
+    ),
+}
+
+
+def test_all_that_a_record_holds_is_compared(trained, tmp_path):
+    word, text = verified(trained, tmp_path)
+    count = re.search(r"measured anew, (\d+) of (\d+) measurements are the same, and 1 of 1", text)
+    record = records.load(trained[1].record(trained[0].runs[0]))
+    rows = sum(len(block["rows"]) for block in record["measurements"])
+    assert word == SAME and count and {*map(int, count.groups())} == {rows}
+    assert "not done again" not in text
+
+
+@pytest.mark.parametrize("kind", EDITS)
+def test_every_change_of_a_record_is_found_where_its_checkpoint_is(trained, tmp_path, kind):
+    change, said = EDITS[kind]
+    word, text = verified(trained, tmp_path, change)
+    assert word == CONTRADICTS and said in text, text
+
+
+@pytest.mark.parametrize("kind", ["chance", "history", "cost"])
+def test_and_where_it_is_not(trained, tmp_path, kind):
+    change, said = EDITS[kind]
+    word, text = verified(trained, tmp_path, change, checkpoints=False)
+    assert word == CONTRADICTS and said in text and text.startswith("trained anew"), text
+
+
+def test_what_cannot_be_measured_is_said_not_to_be(trained, tmp_path):
+    def change(record: records.Record) -> None:
+        settings, rows = record["measurements"][0].values()
+        for more in ({"noise": "of_tomorrow"}, {"batchnorm": "reestimated"}, {"probes": 3}):
+            record["measurements"].append({"settings": {**settings, **more}, "rows": rows[:1]})
+        block = record["curvature"][0]
+        old = {**block["settings"], "probes": 32}
+        record["curvature"].append({**block, "settings": {k: old[k] for k in old if k != "pairs"}})
+
+    word, text = verified(trained, tmp_path, change)
+    assert word == SAME and text.endswith("not done again: 3 measurements, 1 Hessian estimate")
 
 
 def test_nothing_finished_is_wrong_input(tmp_path, data_dir, mnist):
