@@ -46,6 +46,10 @@ _TORCHVISION_CLEAN = (  # raw parameters of its classifiers
     *("class_token", "pos_embedding", "relative_position_bias_table"),
     *("logit_scale", "layer_scale"),
 )
+_DISORDERED = (
+    "weight_noise contexts on one model ended in another order than the last one first: the clean "
+    "weights are back since the first of them ended, and what was computed later lacks this noise"
+)
 _ALIGN = 64  # elements: each tensor in a buffer starts where vector units and tensor cores like it
 
 
@@ -212,19 +216,25 @@ class WeightNoise:
     `noisy` and `clean` are those of `noisy_parameters`, which is asked again at every use, so the
     model may be moved, cast or given other parameters in between. The cost in memory is one copy
     of the noisy weights (and, for other types than float32, passing float32 noise).
+
+    Raises ParameterError as `noisy_parameters` does, or if it finds none; so does every use.
     """
 
     def __init__(self, model: nn.Module, noisy: Iterable[str] = (), clean: Iterable[str] = ()):
         self.model = model
         self.patterns = _tuple(noisy), _tuple(clean)
         self._room: _Room | None = None  # None also while in use: a nested context makes its own
-        if not noisy_parameters(model, *self.patterns):  # raise now, not in the first batch
-            names = [name for name, _ in model.named_parameters()]
-            why = f"all it has are clean: {', '.join(names)}" if names else "it has no parameters"
-            raise ParameterError(
-                f"nothing in this model carries noise: {why} (weights that are kept as buffers, as "
-                "quantised ones are, carry none)"
-            )
+        self._noisy()  # raise now, not in the first batch
+
+    def _noisy(self) -> dict[str, nn.Parameter]:
+        if found := noisy_parameters(self.model, *self.patterns):
+            return found
+        names = [name for name, _ in self.model.named_parameters()]
+        why = f"all it has are clean: {', '.join(names)}" if names else "it has no parameters"
+        raise ParameterError(
+            f"nothing in this model carries noise: {why} (weights that are kept as buffers, as "
+            "quantised ones are, carry none)"
+        )
 
     @contextmanager
     def __call__(
@@ -254,12 +264,12 @@ class WeightNoise:
 
         Raises:
             ValueError: α is negative, infinite or NaN; `sign` is not ±1; `unit` has a wrong name or
-                shape, or comes with a generator. `ParameterError` as in `noisy_parameters`.
+                shape, or comes with a generator. `ParameterError` as when this was made.
             RuntimeError: another thread has the model in such a context. On leaving: a noisy
                 parameter was changed inside, by an optimizer for example, and the change is lost;
-                or contexts that share a parameter did not end in reverse order: since the first
-                of them ended, the clean weights are back. And autograd's own, for a backward pass
-                of a graph from other weights.
+                or contexts that share a parameter did not end in reverse order (an exception on
+                its way has a note of it instead): since the first of them ended, the clean weights
+                are back. And autograd's own, for a backward pass of a graph from other weights.
         """
         if not (math.isfinite(alpha) and alpha >= 0):
             raise ValueError(f"alpha must be a finite number >= 0, not {alpha!r}")
@@ -269,9 +279,9 @@ class WeightNoise:
             raise ValueError("give a generator or unit noise, not both")
         if apply is not None and unit is None:
             raise ValueError("apply takes unit noise")
-        parameters = noisy_parameters(self.model, *self.patterns)
+        parameters = self._noisy()
         _check_unit(unit or {}, parameters, shapes=apply is None)
-        context, room, told = _Context(parameters), None, False
+        context, room = _Context(parameters), None
         try:
             context.hold()
             if alpha > 0:
@@ -283,11 +293,15 @@ class WeightNoise:
                 context.put({name: room.values[name] for name in noise})
             try:
                 yield
-            except GeneratorExit:  # whoever closes a generator is told as well
-                told = True
+                context.check()
+            except BaseException as error:
+                if context.disordered():
+                    if isinstance(error, GeneratorExit):  # a note on it would reach nobody
+                        raise RuntimeError(_DISORDERED) from None
+                    error.add_note(_DISORDERED)
                 raise
-            context.check()
-            told = True
+            if context.disordered():
+                raise RuntimeError(_DISORDERED)
         finally:
             try:
                 context.leave()
@@ -295,12 +309,6 @@ class WeightNoise:
                 context.leave()
             if alpha > 0:
                 self._room = room
-            if told and context.disordered:
-                raise RuntimeError(
-                    "weight_noise contexts on one model ended in another order than the last one "
-                    "first: the clean weights are back since the first of them ended, and what "
-                    "was computed later was without this noise"
-                )
 
 
 @torch.inference_mode()
@@ -413,21 +421,17 @@ class _Context:
     """One context's hold on parameters. Whatever ends it and how often, it leaves them clean: in
     order, as they were before it; out of order, with the clean weights, and so for all of them."""
 
-    left = True  # before `hold`, there is nothing to leave
-
     def __init__(self, parameters: Mapping[str, nn.Parameter]):
         self.parameters = parameters
         self.token = object()  # not this context itself: it ends when nobody refers to it
         self.before: dict[str, Tensor] = {}
         self.values: Mapping[str, Tensor] = {}
-        self.disordered = False  # contexts ended in another order than the last one first
 
     def hold(self) -> None:
         """Claim the parameters; RuntimeError where another thread has one of them."""
-        thread, self.left = threading.get_ident(), False
+        self.__class__, thread = _Holding, threading.get_ident()
         with _lock:
-            found = [_held(p) for p in self.parameters.values()]
-            if any(held.thread != thread for held in found if held):
+            if any(h.thread != thread for h in map(_held, self.parameters.values()) if h):
                 raise RuntimeError("another thread has this model in a weight_noise context")
             for p in self.parameters.values():
                 if held := _held(p):
@@ -441,8 +445,7 @@ class _Context:
         self.values = values
         for name, value in values.items():
             _install(self.parameters[name], value)
-        _note_versions(self.parameters.values())
-        torch.clear_autocast_cache()
+        _settle(self.parameters.values())
 
     def check(self) -> None:
         """RuntimeError if a noisy value was changed."""
@@ -459,31 +462,38 @@ class _Context:
                 "context"
             )
 
+    def disordered(self) -> bool:
+        """Whether this context is not the last one on each of its parameters."""
+        holds = map(_held, self.parameters.values())
+        return any(held is None or held.contexts[-1] is not self.token for held in holds)
+
     def leave(self) -> None:
         """Put back the weights; a second time, it does what an interrupt kept it from."""
-        if self.left:
+        if type(self) is _Context:
             return
         with _lock:
+            exchanged = self.before or self.disordered()
             for name, p in self.parameters.items():
                 held = _held(p)
                 if held is None or self.token not in held.contexts:
-                    self.disordered = True  # an earlier context ended first, and put all back
-                elif held.contexts[-1] is self.token and len(held.contexts) > 1:
+                    continue  # an earlier context ended first, and put all back
+                if held.contexts[-1] is self.token and len(held.contexts) > 1:
                     if name in self.before:
                         _install(p, self.before[name])
                     held.contexts.pop()
                 else:
-                    alone = len(held.contexts) == 1
-                    self.disordered |= not alone
-                    if name in self.before or not alone:
+                    if name in self.before or len(held.contexts) > 1:
                         _install(p, held.clean)
                     del p._held
-            _note_versions(self.parameters.values())
-            if self.before:
-                torch.clear_autocast_cache()  # it may hold half-precision copies of those weights
-        self.left = True
+            if exchanged:
+                _settle(self.parameters.values())
+        self.__class__ = _Context
 
-    __del__ = leave
+
+class _Holding(_Context):
+    """It has something to leave. Others have no `__del__`, where Python swallows interrupts."""
+
+    __del__ = _Context.leave
 
 
 def _install(p: nn.Parameter, value: Tensor) -> None:
@@ -493,9 +503,12 @@ def _install(p: nn.Parameter, value: Tensor) -> None:
         torch.autograd.graph.increment_version(p)
 
 
-def _note_versions(parameters: Iterable[nn.Parameter]) -> None:
-    """Note what the contexts themselves have changed, of all at once: parameters that are views of
-    one flat tensor share one count."""
+def _settle(parameters: Iterable[nn.Parameter]) -> None:
+    """After weights were exchanged, drop what PyTorch made of the others (half-precision copies,
+    parametrised tensors), and note what the contexts themselves have changed, of all at once:
+    parameters that are views of one flat tensor share one count."""
+    torch.clear_autocast_cache()
+    getattr(nn.utils.parametrize, "_cache", {}).clear()
     for p in parameters:
         held = _held(p)
         if held is not None and not held.clean.is_inference():

@@ -296,6 +296,19 @@ def test_frozen_and_quantised_models_are_errors_too():
         WeightNoise(Buffered())
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.5])
+def test_a_model_that_has_lost_what_carries_noise_is_told_at_use(alpha):
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    noise = WeightNoise(model)
+    with noise(alpha):
+        pass
+    model[0] = nn.Identity()
+    for now in (r"all it has are clean: 1\.weight, 1\.bias", "it has no parameters"):
+        with pytest.raises(ParameterError, match=f"nothing .* carries noise: {now}"), noise(alpha):
+            pass
+        model[1] = nn.Identity()
+
+
 # ---- Parameters nobody can know --------------------------------------------------------------
 
 
@@ -824,6 +837,40 @@ def test_autocast_does_not_keep_the_other_weights():
         with weight_noise(model, 1.0, generator()):
             assert not torch.equal(model(x), clean)
         assert torch.equal(model(x), clean)
+
+
+def test_cached_parametrisations_do_not_keep_the_other_weights(monkeypatch):
+    model = parametrizations.weight_norm(nn.Linear(5, 4))
+    clean = model(X5)
+    with parametrize.cached():
+        assert torch.equal(model(X5), clean)
+        with weight_noise(model, 1.0, generator()):
+            outer = model(X5)
+            assert not torch.equal(outer, clean)
+            with weight_noise(model, 1.0, generator()):
+                assert not torch.equal(model(X5), outer)
+            assert torch.equal(model(X5), outer)
+        assert torch.equal(model(X5), clean)
+        kept = model.weight
+        with weight_noise(model, 0.0):
+            assert model.weight is kept  # nothing is exchanged
+        assert model.weight is kept
+    monkeypatch.delattr(parametrize, "_cache")  # private: another PyTorch may not have it
+    with weight_noise(model, 1.0, generator()):
+        assert torch.equal(model(X5), outer)
+
+
+def test_a_context_without_noise_hides_no_change_from_the_one_around_it():
+    model = small()
+    before = state(model)
+    with (
+        pytest.raises(RuntimeError, match=r"0\.weight changed within weight_noise"),
+        weight_noise(model, 0.1, generator()),
+        weight_noise(model, 0.0),
+        torch.no_grad(),
+    ):
+        model[0].weight.add_(1)
+    assert state(model) == before
 
 
 def test_the_command():

@@ -68,11 +68,12 @@ class Contexts(RuleBasedStateMachine):
         which, context = self.open.pop(index)
         if any(self.shares(which, other) for other, _ in self.open[index:]):
             self.orderly = False
-        error = (KeyError, KeyError(), None) if failing else (None, None, None)
+        error = KeyError() if failing else None
         try:
-            assert not context.__exit__(*error)
+            assert not context.__exit__(type(error) if failing else None, error, None)
+            assert not (self.orderly and hasattr(error, "__notes__"))
         except RuntimeError as said:
-            assert "another order" in str(said) and not self.orderly
+            assert "another order" in str(said) and not self.orderly and not failing
 
     @precondition(lambda self: self.open)
     @rule(data=st.data())
@@ -118,6 +119,53 @@ def test_tasks_that_cross_are_told_and_leave_the_weights_clean():
     said = asyncio.run(both())
     assert all(isinstance(e, RuntimeError) and "another order" in str(e) for e in said)
     assert bits(model) == before and is_clean(model)
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt(), StopIteration()])
+def test_an_exception_that_ends_contexts_out_of_order_has_a_note_of_it(error):
+    model = small()
+    before, first, second = bits(model), weight_noise(model, 1.0), weight_noise(model, 1.0)
+    first.__enter__()
+    second.__enter__()
+    assert not first.__exit__(type(error), error, None)
+    assert bits(model) == before and is_clean(model)
+    (note,) = error.__notes__
+    with pytest.raises(RuntimeError, match="another order") as said:
+        second.__exit__(None, None, None)
+    assert str(said.value) == note
+
+
+def test_an_exception_that_ends_contexts_in_order_has_no_note():
+    model = small()
+    with pytest.raises(ValueError) as said, weight_noise(model, 1.0), weight_noise(model, 0.0):
+        raise ValueError
+    assert not hasattr(said.value, "__notes__")
+    with weight_noise(model, 1.0), weight_noise(model, 1.0):
+        refused = []
+
+        def enter():
+            with pytest.raises(RuntimeError, match="another thread") as said:
+                weight_noise(model, 1.0).__enter__()
+            refused.append(said.value)
+
+        thread = threading.Thread(target=enter)
+        thread.start()
+        thread.join()
+    assert not hasattr(refused[0], "__notes__")
+
+
+def test_without_noise_a_context_that_ends_out_of_order_leaves_no_noisy_tensor_cached():
+    model = nn.utils.parametrizations.weight_norm(nn.Linear(5, 4))
+    clean, first, second = model.weight, weight_noise(model, 0.0), weight_noise(model, 1.0)
+    with nn.utils.parametrize.cached():
+        first.__enter__()
+        second.__enter__()
+        assert not torch.equal(model.weight, clean)
+        with pytest.raises(RuntimeError, match="another order"):
+            first.__exit__(None, None, None)
+        assert torch.equal(model.weight, clean)
+        with pytest.raises(RuntimeError, match="another order"):
+            second.__exit__(None, None, None)
 
 
 def test_generators_closed_in_the_order_of_opening():
@@ -196,6 +244,25 @@ def test_a_noise_that_works_in_place_does_not_reach_the_clean_weights():
 
 # ---- An interrupt at any moment --------------------------------------------------------------
 
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5])
+def test_a_context_that_was_left_has_no_finaliser(alpha, monkeypatch):
+    """Python swallows an interrupt that arrives in `__del__`."""
+    made, init = [], noise._Context.__init__
+
+    def note(self, *args):
+        made.append(self)
+        assert not hasattr(self, "__del__")  # while there is nothing to leave
+        init(self, *args)
+
+    monkeypatch.setattr(noise._Context, "__init__", note)
+    model = small()
+    with weight_noise(model, alpha), pytest.raises(KeyError), weight_noise(model, alpha):
+        assert len(made) == 2 and all(hasattr(context, "__del__") for context in made)
+        raise KeyError
+    assert is_clean(model) and not any(hasattr(context, "__del__") for context in made)
+
+
 INSIDE = {noise.__file__, __import__("contextlib").__file__}
 
 
@@ -228,7 +295,11 @@ def interrupted_at(n: int, work) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("nested", [False, True])
-def test_one_interrupt_at_every_bytecode_leaves_the_weights_clean(nested):
+def test_one_interrupt_at_every_bytecode_leaves_the_weights_clean(nested, monkeypatch):
+    swallowed = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda said: swallowed.append(said.exc_type))
+    # Between a `with` body and its end, where no signal is handled, an interrupt keeps the lock.
+    monkeypatch.setattr(noise, "_lock", threading.RLock())
     model = nn.Linear(2, 2)
     before, where, made = bits(model), places(model), WeightNoise(model)
 
@@ -242,8 +313,9 @@ def test_one_interrupt_at_every_bytecode_leaves_the_weights_clean(nested):
     while interrupted_at(n, work):
         gc.collect(0)
         assert is_clean(model), n
+        assert KeyboardInterrupt not in swallowed, n
         assert bits(model) == before and places(model) == where, n
         n += 1
-    assert n > 300  # it did go through all of it
+    assert n > 300 and KeyboardInterrupt not in swallowed  # it did go through all of it
     with made(0.5):
         assert bits(model) != before  # and it still works
