@@ -8,6 +8,7 @@ from machine.process import steady_output  # first: it checks Python's version
 import json
 import re
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -75,13 +76,32 @@ def table() -> str:
         "trained with noise (–: beyond the break, not measured):",
         "",
     ]
-    means = sweep.groupby(cell).accuracy.mean().groupby(cell[:3]).mean() * 100
+    seeds = sweep.groupby(cell).accuracy.mean().groupby(cell[:3])
+    means = seeds.mean()[seeds.count() == sweep.seed.nunique()] * 100
     lines += ["| α = | " + " | ".join(f"{a:g}" for a in SHOWN) + " |"]
     lines.append("|---|" + "---|" * len(SHOWN))
     for name in DEFAULT_ARCHITECTURES:
         both = [[means.get((name, regime, a)) for regime in ("clean", "noisy")] for a in SHOWN]
         cells = ["–" if None in pair else "{:.1f} → {:.1f}".format(*pair) for pair in both]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def batchnorm() -> str:
+    """Return accuracies in percent under both BatchNorm policies, and what part of the fall is that
+    of stale statistics."""
+    found = pd.read_csv(REFERENCE / "batchnorm.csv")
+    lines = [
+        "| α = | " + " | ".join(f"{a:g}" for a in SHOWN) + " |",
+        "|---|" + "---|" * len(SHOWN),
+    ]
+    for (name, regime), rows in found.groupby(["architecture", "regime"]):
+        per_alpha = rows.groupby("alpha_test")
+        for column in ("frozen", "reestimated", "share"):
+            means = per_alpha[column].mean()[per_alpha[column].count() == rows.seed.nunique()]
+            show = "{:.2f}".format if column == "share" else "{:.1%}".format
+            cells = [show(means[a]).rstrip("%") if a in means else "–" for a in SHOWN]
+            lines.append(f"| {name} {regime}, {column} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -93,10 +113,8 @@ def strengths() -> str:
 
 
 def flatness() -> str:
-    """Return what the committed report on curvature says of each architecture, as a list."""
-    paired = (REFERENCE / "flatness.csv").exists()  # the reference itself was measured in pairs
-    text = ((REFERENCE if paired else REFERENCE / "flatness") / "report.md").read_text()
-    section = text.split("## Does flatness explain it?")[1]
+    """Return what the committed report says of curvature, a line for each architecture."""
+    section = (REFERENCE / "report.md").read_text().split("## Does flatness explain it?")[1]
     said = [line for line in section.splitlines() if line.startswith(tuple(DEFAULT_ARCHITECTURES))]
     return "\n".join(f"- **{line.replace(': ', '**: ', 1)}" for line in said)
 
@@ -120,10 +138,20 @@ def quick() -> str:
 
 
 def minutes() -> str:
-    """Return the time of the commands that made the reference."""
-    log = (REFERENCE / "log.txt").read_text()
-    spent = sum(float(part) for part in re.findall(r"^([\d.]+) min; ", log, re.MULTILINE))
-    return f"{spent:.0f} minutes on two cores of an AMD EPYC"
+    """Return the time of the commands that made the reference: each stands in the log between two
+    lines of `date`, with its architecture."""
+    spent: dict[str, float] = {}
+    name, began = "", datetime.min
+    for line in (REFERENCE / "log.txt").read_text().splitlines():
+        if line.startswith("part: "):
+            name = line.removeprefix("part: ")
+        elif re.fullmatch(r"\w{3} \w{3} +\d+ [\d:]+ UTC \d{4}", line):
+            now = datetime.strptime(line, "%a %b %d %H:%M:%S UTC %Y")
+            if name:
+                spent[name] = spent.get(name, 0) + (now - began).total_seconds() / 60
+            name, began = "", now
+    named = [f"{spent[name]:.0f} ({name})" for name in DEFAULT_ARCHITECTURES if name in spent]
+    return f"{', '.join(named)} minutes on two cores"
 
 
 def speed() -> str:
@@ -171,6 +199,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "answer": answer,
     "table": table,
     "strengths": strengths,
+    "batchnorm": batchnorm,
     "flatness": flatness,
     "gains": gains,
     "quick": quick,

@@ -16,7 +16,7 @@ from store import records
 from store.files import Damaged, Foreign
 from store.plan_file import load_plan, plan_path
 
-REAL = next((ROOT / "results" / "reference" / "flatness" / "runs").glob("mlp-noisy-seed0-*.json"))
+REAL = next((ROOT / "results" / "reference" / "runs").glob("mlp-noisy-seed0-*.json"))
 BODY = {k: v for k, v in json.loads(REAL.read_text()).items() if k != "digest"}
 for block in BODY["measurements"]:  # a few rows of each kind
     block["rows"] = block["rows"][:3]
@@ -58,7 +58,7 @@ def folder(tmp_path_factory) -> Path:
     """A results folder with a plan and the real record."""
     folder = tmp_path_factory.mktemp("results")
     (folder / "runs").mkdir()
-    plan = ROOT / "results" / "reference" / "flatness" / "plan.json"
+    plan = ROOT / "results" / "reference" / "plan.json"
     plan_path(folder).write_bytes(plan.read_bytes())
     return folder
 
