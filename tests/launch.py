@@ -25,7 +25,7 @@ import report
 import run_experiments
 import train
 from conftest import ROOT
-from runner import claims, execute, serving, trained
+from runner import claims, execute, measuring, serving, trained
 from store import checkpoints, records
 
 WORDS = "mlp --seeds 0 --epochs 3 --train-size 256 --batch-size 16 --test-size 200 --alphas 0 0.3 1"
@@ -255,9 +255,9 @@ def without_claims() -> None:
 
 def slowly(seconds: float) -> None:
     """Let every training step and measurement take longer, and save what is measured at once."""
-    step, measure = train.train_step, execute.measure
+    step, measure = train.train_step, measuring.measure
     train.train_step = lambda *args: (time.sleep(seconds), step(*args))[1]
-    execute.measure = lambda *args, **more: (time.sleep(seconds), measure(*args, **more))[1]
+    measuring.measure = lambda *args, **more: (time.sleep(seconds), measure(*args, **more))[1]
     execute.SAVE_EVERY = 0.0
 
 
