@@ -120,6 +120,13 @@ def of_run(alpha: np.ndarray, terms: np.ndarray, form: np.ndarray) -> dict[str, 
     }
 
 
+def vague(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs whose measured C their own pairs do not tell from 0: it lies inside the 95%
+    t-interval over pairs, or is not positive. Among logarithms such a one may weigh most."""
+    factors = runs.pairs.map(t_factor).astype(float)
+    return runs[~(runs.measured_error * factors < 1)]
+
+
 def over_seeds(runs: pd.DataFrame, name: str) -> dict:
     """Return the geometric mean of one quantity over the runs of a table, with its 95% interval.
 

@@ -23,7 +23,8 @@ INTRO = (
     "training, as everywhere else in this report. Re-estimated: taken anew under the very noise, "
     "on {images}, before measuring. A fall is accuracy without noise minus accuracy "
     "under it, under the same policy; the share that stale statistics are is 1 − fall re-estimated "
-    "/ fall frozen, where the latter is a point or more."
+    "/ fall frozen, where the latter is a point or more in every seed. Both are over the same "
+    "draws, those that were measured anew."
 )
 
 
@@ -63,6 +64,11 @@ def compare(frozen: pd.DataFrame, anew: pd.DataFrame) -> pd.DataFrame:
     """
     key = [*RUN, "alpha"]
     frozen = frozen.merge(anew[RUN].drop_duplicates(), on=RUN)
+    # Over the same draws, of which there are fewer anew; where that was not measured, over all.
+    both = anew[[*key, "draw"]].drop_duplicates()
+    known = frozen.merge(both.assign(anew=True), on=[*key, "draw"], how="left").anew.notna()
+    where = frozen.merge(both[key].drop_duplicates().assign(anew=True), on=key, how="left").anew
+    frozen = frozen[known.to_numpy() | where.isna().to_numpy()]
     means = [draw_means(rows).set_index(key).accuracy for rows in (frozen, anew)]
     table = pd.concat(means, axis=1, keys=["frozen", "reestimated"]).sort_index().reset_index()
     start = table[table.alpha == 0][[*RUN, "frozen", "reestimated"]]
@@ -83,7 +89,10 @@ def policy_table(both: pd.DataFrame, architecture: str, family: str) -> Table:
         old, anew, share = (find(means[n], key) for n in means)
         seeds = span(*sorted((old["seeds"], anew["seeds"])))
         policies = [with_half(found, "mean") for found in (old, anew)]
-        body.append([key[1], show(key[2]), *policies, number(share["mean"], 2), seeds])
+        whole = share["seeds"] == old["seeds"]  # of some seeds it would be another mean
+        body.append(
+            [key[1], show(key[2]), *policies, number(share["mean"], 2) if whole else "–", seeds]
+        )
     header = ["Regime", "α" if family == "gaussian" else "Strength"]
     header += ["Frozen", "Re-estimated", "Share of the fall", "n seeds"]
     caption = (

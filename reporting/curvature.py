@@ -160,13 +160,16 @@ def say_flatness(
     """
     mine, broken, gained = (t[t.architecture == architecture] for t in (runs, breaks, gains))
     ratios = flatness.against_baseline(mine)
-    sentences = [say_share(mine)]
+    sentences, vague = [say_share(mine)], flatness.vague(mine)
     for regime, part in ratios.groupby("regime", observed=True):
         measured, trace = (flatness.over_seeds(part, name) for name in ("measured", "trace"))
         if not np.isnan(measured["mean"]):
-            sentences.append(say_ratio(regime, intervals.baseline_of(runs), measured, trace))
+            baseline = intervals.baseline_of(runs)
+            rests = vague[vague.regime.isin([regime, baseline])]
+            sentences.append(say_ratio(regime, baseline, measured, trace, judged=rests.empty))
             more = gained[gained.regime == regime].to_dict("records")
-            sentences += [say_gain(regime, measured, more[0])] if more else []
+            sentences += [say_gain(regime, measured, more[0], judged=rests.empty)] if more else []
+            sentences += [say_vague(rests)] if len(rests) else []
     return [*filter(None, sentences), say_radii(mine, broken)]
 
 
@@ -187,9 +190,10 @@ def say_share(runs: pd.DataFrame) -> str:
     return f"The Hessian has {listed} of the curvature measured at small α; {said}."
 
 
-def say_ratio(regime: str, baseline: str, measured: dict, trace: dict) -> str:
+def say_ratio(regime: str, baseline: str, measured: dict, trace: dict, judged: bool = True) -> str:
     """Return whether training in a regime made the loss flatter."""
     word = "flatter" if measured["high"] < 1 else "sharper" if measured["low"] > 1 else "unresolved"
+    word = word if judged else "not judged"
     seeds = measured["seeds"]
     return (
         f"Trained {regime} rather than {baseline}, the measured curvature is multiplied by "
@@ -198,7 +202,16 @@ def say_ratio(regime: str, baseline: str, measured: dict, trace: dict) -> str:
     )
 
 
-def say_gain(regime: str, measured: dict, gain: dict) -> str:
+def say_vague(runs: pd.DataFrame) -> str:
+    """Return which models a comparison rests on that their pairs say little of."""
+    named = (f"{row.regime}, seed {row.seed} ({row.pairs} pairs)" for row in runs.itertuples())
+    return (
+        f"Not told from 0 by its own pairs is the measured curvature of {'; '.join(named)}: it may "
+        "weigh most in a mean of logarithms, and nothing is to be read from these ratios."
+    )
+
+
+def say_gain(regime: str, measured: dict, gain: dict, judged: bool = True) -> str:
     """Return how much more noise that flatness would let a model stand, beside what it stands.
 
     Were the loss of second order throughout, it would be as high as the baseline's at 1/√ratio
@@ -214,7 +227,7 @@ def say_gain(regime: str, measured: dict, gain: dict) -> str:
     return (
         f"That would raise α₅₀ by a factor of {interval(expected)}, were the loss of second order "
         f"throughout; {regime} stands {bounds(gain, log=True)} times the noise"
-        f"{': ' + word if known or apart else ''}."
+        f"{': ' + word if judged and (known or apart) else ''}."
     )
 
 

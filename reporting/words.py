@@ -50,11 +50,11 @@ def say_verdict(effects: pd.DataFrame) -> str:
     unresolved = noisy[noisy.verdict == UNRESOLVED]
     if len(unresolved):
         parts.append(f"unresolved at {say_alphas(unresolved, noisy)} ({say_seen(unresolved)})")
-    text = f"{subject}, accuracy is {'; '.join(parts)}."
+    text, least = f"{subject}, accuracy is {'; '.join(parts)}.", noisy.draws.min()
     if len(start):
         first = start.iloc[0]
         text += f" Without noise (α = 0): {points_of(first)} points, {first.verdict}."
-    text += f" n = {number_of(n, 'paired seed')}, {number_of(span_draws(noisy), 'draw')} each."
+    text += f" n = {number_of(n, 'paired seed')}, at least {number_of(least, 'draw')} each."
     flagged = noisy[noisy["flags"] != ""] if "flags" in noisy else noisy[:0]
     return f"{text} Flagged ({FLAGGED}): {say_alphas(flagged, noisy)}." if len(flagged) else text
 
@@ -92,11 +92,6 @@ def points_of(effect: dict | pd.Series) -> str:
         return with_half(effect, "effect", 100, f"+.{digits}f")
     ends = (f"{100 * effect[name]:+z.2f}" for name in ("low", "high"))
     return f"{100 * effect['effect']:+z.2f} [{', '.join(ends)}]".replace("+0.00", "0")
-
-
-def span_draws(effects: pd.DataFrame) -> str:
-    """Return the numbers of draws that pairs have in common."""
-    return span(effects.draws.min(), effects.draws.max())
 
 
 def verdict(effect: dict) -> str:

@@ -116,6 +116,19 @@ def test_the_share_of_the_fall(results):
     assert table[table.alpha == 0].share.isna().all()
 
 
+def test_both_policies_are_compared_over_the_same_draws(results):
+    found = read(results)
+    anew = found.reestimated["gaussian"]
+    one = batchnorm.compare(found.rows, anew[(anew.alpha != 1) | (anew.draw == 0)])
+    first = found.rows[(found.rows.alpha == 1) & (found.rows.draw == 0)]
+    first = first[first.architecture == "resnet18"]
+    assert [*one[one.alpha == 1].frozen] == pytest.approx([*(first.correct / first.total)])
+    none = batchnorm.compare(found.rows, anew[anew.alpha < 1])
+    all_draws = batchnorm.compare(found.rows, anew)
+    assert [*none[none.alpha == 1].frozen] == [*all_draws[all_draws.alpha == 1].frozen]
+    assert none[none.alpha == 1].reestimated.isna().all()
+
+
 def test_tables_say_which_policy_and_the_headline_is_frozen(results, tmp_path_factory):
     made = report.rebuild(results)
     assert set(made.sweep.batchnorm) == {"frozen", REESTIMATED} and "noise" not in made.sweep

@@ -87,6 +87,14 @@ def test_a_level_that_is_not_positive_is_not_known():
     assert math.isnan(flatness.over_seeds(runs, "measured")["mean"])
 
 
+def test_a_model_whose_pairs_do_not_tell_its_curvature_from_0_is_known():
+    pairs = simulate(np.random.default_rng(0))
+    assert flatness.vague(flatness.of_runs(pairs)).empty
+    sign = np.where(pairs.draw % 2, 3.0, -2.5)  # of either sign, and little in all
+    pairs.loc[pairs.seed == 1, "even"] *= sign[pairs.seed == 1]
+    assert [*flatness.vague(flatness.of_runs(pairs)).seed] == [1]
+
+
 @pytest.mark.parametrize(("seeds", "trials"), [(1, 100), (3, 60)])
 def test_intervals_cover_what_they_say(seeds, trials):
     """Of 95%, over pairs and over seeds; a quartic term ends the radius."""

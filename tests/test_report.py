@@ -387,7 +387,7 @@ def test_page_gives_verdicts_with_n_and_provenance(made):
     assert len(best)
     at = ", ".join(f"{a:g}" for a in best.alpha_test)
     assert f"accuracy is better at α = {at} (" in words
-    assert "n = 3 paired seeds, 2 draws each" in words
+    assert "n = 3 paired seeds, at least 2 draws each" in words
     together = effects[effects.kind == "together"]
     factor = together.factor.iloc[0]
     assert factor in (pytest.approx(float(t_factor(3, c))) for c in (3, 6))
