@@ -90,6 +90,12 @@ def test_with_another_arithmetic_loss_and_accuracies_decide(changes, word):
         )
 
 
+def test_a_seed_far_from_the_others_that_is_so_again_contradicts_nothing():
+    far = make(correct=(910, 900, 600))
+    found, text = verdict(far, make(correct=(912, 899, 601), weights="other"), here=ELSEWHERE)
+    assert found == CONSISTENT, text
+
+
 @pytest.mark.parametrize("first", [0.0, None])
 def test_a_first_loss_that_is_nothing_is_compared_too(first):
     """Of 0, or of a record without epochs, such as a hand made."""
