@@ -66,12 +66,7 @@ def kept_of(there: Summary, found: list[Record], answered: set[str]) -> Summary:
     if not there["weights"].keys() <= weights.keys():
         return pictures.new({})
     other = {names[run_id] for run_id, w in there["weights"].items() if weights[run_id] != w}
-    gone = answered | other
-    return {
-        "weights": {k: w for k, w in there["weights"].items() if names[k] not in gone},
-        "components": [row for row in there["components"] if row["architecture"] not in gone],
-        "first": {name: rows for name, rows in there["first"].items() if name not in gone},
-    }
+    return pictures.part(there, {*names.values()} - answered - other)
 
 
 def read_bits(runs: Path, found: list[Record], settings: dict) -> dict[Who, Packed]:

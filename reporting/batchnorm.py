@@ -58,17 +58,15 @@ def section(results: Results) -> Section:
 def compare(frozen: pd.DataFrame, anew: pd.DataFrame) -> pd.DataFrame:
     """Return a row per run with BatchNorm and strength that was measured under either policy.
 
-    Columns: `RUN`, alpha, frozen and reestimated (mean accuracies over draws, fractions; NaN where
-    not measured: each policy has its own break), fall (of frozen from its accuracy at 0) and share
-    of it that stale statistics are (NaN where it is below `LEAST_FALL`).
+    Columns: `RUN`, alpha, frozen and reestimated (mean accuracies over the same draws, fractions;
+    NaN where not measured: each policy has its own break), fall (of frozen from its accuracy at 0)
+    and share of it that stale statistics are (NaN where it is below `LEAST_FALL`).
     """
     key = [*RUN, "alpha"]
     frozen = frozen.merge(anew[RUN].drop_duplicates(), on=RUN)
-    # Over the same draws, of which there are fewer anew; where that was not measured, over all.
-    both = anew[[*key, "draw"]].drop_duplicates()
-    known = frozen.merge(both.assign(anew=True), on=[*key, "draw"], how="left").anew.notna()
-    where = frozen.merge(both[key].drop_duplicates().assign(anew=True), on=key, how="left").anew
-    frozen = frozen[known.to_numpy() | where.isna().to_numpy()]
+    # of the draws that were measured anew; where none was, of all
+    index, both = (rows.set_index([*key, "draw"]).index for rows in (frozen, anew))
+    frozen = frozen[index.isin(both) | ~index.droplevel("draw").isin(both.droplevel("draw"))]
     means = [draw_means(rows).set_index(key).accuracy for rows in (frozen, anew)]
     table = pd.concat(means, axis=1, keys=["frozen", "reestimated"]).sort_index().reset_index()
     start = table[table.alpha == 0][[*RUN, "frozen", "reestimated"]]
@@ -89,10 +87,9 @@ def policy_table(both: pd.DataFrame, architecture: str, family: str) -> Table:
         old, anew, share = (find(means[n], key) for n in means)
         seeds = span(*sorted((old["seeds"], anew["seeds"])))
         policies = [with_half(found, "mean") for found in (old, anew)]
-        whole = share["seeds"] == old["seeds"]  # of some seeds it would be another mean
-        body.append(
-            [key[1], show(key[2]), *policies, number(share["mean"], 2) if whole else "–", seeds]
-        )
+        # of some seeds alone it would be a mean of others
+        part = number(share["mean"], 2) if share["seeds"] == old["seeds"] else "–"
+        body.append([key[1], show(key[2]), *policies, part, seeds])
     header = ["Regime", "α" if family == "gaussian" else "Strength"]
     header += ["Frozen", "Re-estimated", "Share of the fall", "n seeds"]
     caption = (

@@ -160,11 +160,11 @@ def say_flatness(
     """
     mine, broken, gained = (t[t.architecture == architecture] for t in (runs, breaks, gains))
     ratios = flatness.against_baseline(mine)
-    sentences, vague = [say_share(mine)], flatness.vague(mine)
+    baseline, vague = intervals.baseline_of(runs), flatness.vague(mine)
+    sentences = [say_share(mine)]
     for regime, part in ratios.groupby("regime", observed=True):
         measured, trace = (flatness.over_seeds(part, name) for name in ("measured", "trace"))
         if not np.isnan(measured["mean"]):
-            baseline = intervals.baseline_of(runs)
             rests = vague[vague.regime.isin([regime, baseline])]
             sentences.append(say_ratio(regime, baseline, measured, trace, judged=rests.empty))
             more = gained[gained.regime == regime].to_dict("records")

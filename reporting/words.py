@@ -50,11 +50,12 @@ def say_verdict(effects: pd.DataFrame) -> str:
     unresolved = noisy[noisy.verdict == UNRESOLVED]
     if len(unresolved):
         parts.append(f"unresolved at {say_alphas(unresolved, noisy)} ({say_seen(unresolved)})")
-    text, least = f"{subject}, accuracy is {'; '.join(parts)}.", noisy.draws.min()
+    text = f"{subject}, accuracy is {'; '.join(parts)}."
     if len(start):
         first = start.iloc[0]
         text += f" Without noise (α = 0): {points_of(first)} points, {first.verdict}."
-    text += f" n = {number_of(n, 'paired seed')}, at least {number_of(least, 'draw')} each."
+    least = number_of(noisy.draws.min(), "draw")
+    text += f" n = {number_of(n, 'paired seed')}, at least {least} each."
     flagged = noisy[noisy["flags"] != ""] if "flags" in noisy else noisy[:0]
     return f"{text} Flagged ({FLAGGED}): {say_alphas(flagged, noisy)}." if len(flagged) else text
 

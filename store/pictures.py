@@ -17,6 +17,7 @@ No torch.
 import base64
 import json
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -88,23 +89,27 @@ def take(results_dir: Path, other: Path) -> None:
         return
     mine = load_any(results_dir) or new(theirs["of"])
     if mine["of"] == theirs["of"]:
-        more = architectures(theirs) - architectures(mine)
-        whose = tuple(f"{name}-" for name in more)  # how their run_ids begin
-        weights = {run_id: w for run_id, w in theirs["weights"].items() if run_id.startswith(whose)}
+        more = part(theirs, architectures(theirs) - architectures(mine))
         both = {
             **mine,
-            "weights": {**weights, **mine["weights"]},
-            "components": [
-                *mine["components"],
-                *(row for row in theirs["components"] if row["architecture"] in more),
-            ],
-            "first": {
-                **mine["first"],
-                **{name: rows for name, rows in theirs["first"].items() if name in more},
-            },
+            "weights": {**more["weights"], **mine["weights"]},
+            "components": [*mine["components"], *more["components"]],
+            "first": {**mine["first"], **more["first"]},
             "pictures": {**theirs["pictures"], **mine["pictures"]},
         }
         write_whole(path_of(results_dir), f"{json.dumps(both, indent=1)}\n".encode())
+
+
+def part(summary: Summary, names: Iterable[str]) -> Summary:
+    """Return what a summary says of some architectures; all pictures stay."""
+    names = {*names}
+    whose = tuple(f"{name}-" for name in names)  # how their run_ids begin
+    return {
+        **summary,
+        "weights": {r: w for r, w in summary["weights"].items() if r.startswith(whose)},
+        "components": [row for row in summary["components"] if row["architecture"] in names],
+        "first": {name: rows for name, rows in summary["first"].items() if name in names},
+    }
 
 
 def load_any(results_dir: Path) -> Summary | None:

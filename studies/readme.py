@@ -78,8 +78,7 @@ def table() -> str:
     ]
     seeds = sweep.groupby(cell).accuracy.mean().groupby(cell[:3])
     means = seeds.mean()[seeds.count() == sweep.seed.nunique()] * 100
-    lines += ["| α = | " + " | ".join(f"{a:g}" for a in SHOWN) + " |"]
-    lines.append("|---|" + "---|" * len(SHOWN))
+    lines += header()
     for name in DEFAULT_ARCHITECTURES:
         both = [[means.get((name, regime, a)) for regime in ("clean", "noisy")] for a in SHOWN]
         cells = ["–" if None in pair else "{:.1f} → {:.1f}".format(*pair) for pair in both]
@@ -87,14 +86,16 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def header() -> list[str]:
+    """Return the first lines of a table of the strengths shown."""
+    return ["| α = | " + " | ".join(f"{a:g}" for a in SHOWN) + " |", "|---|" + "---|" * len(SHOWN)]
+
+
 def batchnorm() -> str:
     """Return accuracies in percent under both BatchNorm policies, and what part of the fall is that
     of stale statistics."""
     found = pd.read_csv(REFERENCE / "batchnorm.csv")
-    lines = [
-        "| α = | " + " | ".join(f"{a:g}" for a in SHOWN) + " |",
-        "|---|" + "---|" * len(SHOWN),
-    ]
+    lines = header()
     for (name, regime), rows in found.groupby(["architecture", "regime"]):
         per_alpha = rows.groupby("alpha_test")
         for column in ("frozen", "reestimated", "share"):
