@@ -3,7 +3,8 @@
 Strengths of different noise cannot be compared, what they do can: each noise is taken at the
 strength at which the baseline is nearest to halfway to chance, or hardest hit where its range ends
 before. What the regime keeps there beyond the baseline is the effect of the report, with the
-interval that holds together over all strengths, so that choosing one of them costs nothing.
+interval that holds together over all strengths, so that choosing one of them costs nothing. Models
+with BatchNorm are compared under both policies, baseline and regime under the same one.
 """
 
 import numpy as np
@@ -12,6 +13,8 @@ from matplotlib.axes import Axes
 
 import noises
 from analysis.intervals import baseline_of, mean_accuracy, paired_effects
+from config import REESTIMATED
+from reporting.curve_table import FROZEN, each_sweep
 from reporting.plots import looks
 from reporting.results import Results
 from reporting.section import Chart, Section
@@ -21,10 +24,15 @@ TITLE = "What training protects against"
 INTRO = (
     "Points of accuracy that a regime keeps beyond {baseline}, under each noise at the strength at "
     "which {baseline} is nearest to halfway to chance, or hardest hit within the noise's range. "
-    "Means over paired seeds; 95% intervals hold together over all strengths of a noise."
+    "Means over paired seeds; 95% intervals hold together over all strengths of a noise, each "
+    "noise by itself.{policies}"
+)
+POLICIES = (
+    " Where a model has BatchNorm, that is with its statistics frozen, and, hollow, re-estimated "
+    "under the very noise, for both."
 )
 COLUMNS = [
-    *("noise", "architecture", "regime", "strength", "seeds", "accuracy"),
+    *("noise", "batchnorm", "architecture", "regime", "strength", "seeds", "accuracy"),
     *("effect", "effect_low", "effect_high", "effect_kind", "verdict"),
 ]
 
@@ -33,13 +41,14 @@ def section(results: Results) -> Section:
     """Return what each regime protects against; empty without other noise than the Gaussian."""
     if not results.families or results.effects.empty:
         return Section("protection")
-    frames = {"gaussian": (results.rows, results.effects)}
-    frames |= {name: (rows, paired_effects(rows)) for name, rows in results.families.items()}
-    found = pd.concat([at_the_break(name, *both, results) for name, both in frames.items()])
-    found = found.reset_index(drop=True)
+    found = pd.concat(
+        at_the_break(rows, results).assign(noise=family, batchnorm=policy)
+        for family, policy, rows in each_sweep(results)
+    )[COLUMNS].reset_index(drop=True)
     if found.empty:
         return Section("protection")
-    intro = INTRO.format(baseline=baseline_of(results.rows))
+    policies = POLICIES if results.reestimated else ""
+    intro = INTRO.format(baseline=baseline_of(results.rows), policies=policies)
     names = [name for name in results.architectures if (found.architecture == name).any()]
     return Section(
         "protection",
@@ -52,14 +61,12 @@ def section(results: Results) -> Section:
     )
 
 
-def at_the_break(
-    family: str, rows: pd.DataFrame, effects: pd.DataFrame, results: Results
-) -> pd.DataFrame:
-    """Return the effects of one noise at the strength that hits the baseline half: `COLUMNS`.
+def at_the_break(rows: pd.DataFrame, results: Results) -> pd.DataFrame:
+    """Return the effects of one sweep at the strength that hits the baseline half: `COLUMNS`.
 
     Accuracy is the baseline's there, a fraction, as effect and its ends are.
     """
-    means, baseline = mean_accuracy(rows), baseline_of(rows)
+    means, baseline, effects = mean_accuracy(rows), baseline_of(rows), paired_effects(rows)
     out = []
     for name, own in effects[effects.alpha > 0].groupby("architecture", observed=True):
         base = means[(means.architecture == name) & (means.regime == baseline)]
@@ -69,23 +76,24 @@ def at_the_break(
         half = (base[0] + results.chance_of(name)) / 2
         strengths = [a for a in sorted(set(own.alpha)) if a in base]
         at = min(strengths, key=lambda a: abs(base[a] - half))
-        out.append(own[own.alpha == at].assign(noise=family, accuracy=base[at]))
+        out.append(own[own.alpha == at].assign(accuracy=base[at]))
     if not out:
         return pd.DataFrame(columns=COLUMNS)
     names = {"alpha": "strength", "low": "effect_low", "high": "effect_high", "kind": "effect_kind"}
-    return pd.concat(out).rename(columns=names)[COLUMNS]
+    return pd.concat(out).rename(columns=names)
 
 
-def say_strength(family: str, strength: float) -> str:
-    """Return a noise with its strength, as "pcm 8 h"."""
-    return f"{family} {noises.find(family).say(strength)}"
+def say_strength(family: str, *strengths: float) -> str:
+    """Return a noise with its strength, as "pcm 8 h"; several are those of the two policies."""
+    return f"{family} {' / '.join(map(noises.find(family).say, strengths))}"
 
 
 def say_table(mine: pd.DataFrame, architecture: str) -> Table:
-    """Return a row per noise and regime of one architecture."""
+    """Return a row per noise, BatchNorm policy and regime of one architecture."""
+    named = {FROZEN: "", REESTIMATED: ", BatchNorm re-estimated"}
     body = [
         [
-            say_strength(row["noise"], row["strength"]),
+            say_strength(row["noise"], row["strength"]) + named[row["batchnorm"]],
             row["regime"],
             f"{row['accuracy']:.4f}",
             f"{100 * row['effect']:+.2f} [{100 * row['effect_low']:+.2f}, "
@@ -100,23 +108,27 @@ def say_table(mine: pd.DataFrame, architecture: str) -> Table:
 
 
 def draw(axes: Axes, found: pd.DataFrame) -> None:
-    """Draw a row per noise, regimes one below the other, no further than ±100 points."""
+    """Draw a row per noise, regimes and policies one below the other, no further than ±100 points;
+    hollow where BatchNorm was re-estimated."""
     families = list(dict.fromkeys(found.noise))[::-1]
-    regimes = list(dict.fromkeys(found.regime))
     style = looks(found.regime)
-    for i, regime in enumerate(regimes):
-        mine = found[found.regime == regime]
+    kinds = list(dict.fromkeys(zip(found.batchnorm, found.regime)))
+    for i, (policy, regime) in enumerate(kinds):
+        mine = found[(found.regime == regime) & (found.batchnorm == policy)]
         y = np.array([families.index(name) for name in mine.noise]) - 0.6 * (
-            (i + 0.5) / len(regimes) - 0.5
+            (i + 0.5) / len(kinds) - 0.5
         )
         low, high = (100 * mine[name] for name in ("effect_low", "effect_high"))
         x = 100 * mine.effect
         look = {"color": style[regime]["color"], "marker": style[regime]["marker"]}
+        if policy == REESTIMATED:
+            look["markerfacecolor"] = "white"
+        name = regime if policy == FROZEN else f"{regime}, re-estimated"
         ends = np.abs([x - low.fillna(x), high.fillna(x) - x])
-        axes.errorbar(x, y, xerr=ends, linestyle="", ms=3, lw=1, label=regime, **look)
+        axes.errorbar(x, y, xerr=ends, linestyle="", ms=3, lw=1, label=name, **look)
     axes.axvline(0, color="#555555", lw=0.8, zorder=0)
-    strengths = found.drop_duplicates("noise").set_index("noise").strength
-    labels = [say_strength(name, strengths[name]) for name in families]
+    strengths = found.drop_duplicates(["noise", "batchnorm"]).groupby("noise").strength
+    labels = [say_strength(name, *strengths.get_group(name).unique()) for name in families]
     axes.set_yticks(range(len(families)), labels, fontsize=5.5)
     axes.set_xscale("symlog", linthresh=1)
     axes.xaxis.set_major_formatter("{x:g}")
@@ -125,5 +137,5 @@ def draw(axes: Axes, found: pd.DataFrame) -> None:
     axes.set_xticks([t for t in (-100, -10, -1, 0, 1, 10, 100) if low <= t <= high])
     axes.set_xticks([], minor=True)
     axes.set_xlabel("points kept (log beyond ±1)")
-    if len(regimes) > 1:
+    if len(kinds) > 1:
         axes.legend(loc="best", fontsize=6)

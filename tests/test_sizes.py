@@ -1,11 +1,14 @@
 """Every family on one axis, and rounding beside Gaussian tolerance: sections of the report."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import stats
 
 import fakes
 import report
+from analysis.intervals import paired_effects
 from noises import FAMILIES
 from noises.family import Family
 from reporting import families, protection, quantised, sizes
@@ -113,3 +116,24 @@ def test_what_training_protects_against_is_judged_where_the_baseline_is_hit_half
         for name in ("effect", "effect_low", "effect_high", "verdict"):
             assert row[name] == same[name]
     assert len(made.tables[0].body) == 3 and "protection" in made.charts
+
+
+def test_both_batchnorm_policies_are_compared_each_with_its_own_baseline(results):
+    found = read(results)
+    anew = found.rows.assign(correct=found.rows.correct // 2)  # half as much is right, of both
+    made = protection.section(dataclasses.replace(found, reestimated={"gaussian": anew}))
+    table = made.csv["protection.csv"]
+    table = table[table.noise == "gaussian"].set_index(["batchnorm", "architecture", "regime"])
+    for name in found.architectures:
+        frozen, other = (
+            table.loc[("frozen", name, "noisy")],
+            table.loc[("reestimated", name, "noisy")],
+        )
+        at = paired_effects(anew).set_index(["architecture", "regime", "alpha"])
+        own = at.loc[(name, "noisy", other.strength)]
+        assert (other.effect, other.effect_low) == (own.effect, own.low)
+        assert other.accuracy < frozen.accuracy
+    body = made.tables[0].body
+    assert [row[0].endswith("BatchNorm re-estimated") for row in body] == [False] * 3 + [True]
+    assert "hollow" in made.intro
+    made.charts["protection"].panels()
