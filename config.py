@@ -148,7 +148,7 @@ class Recipe:
     """Name in `data.DATASETS`; or folder:PATH, which is kept as folder:NAME@DIGEST."""
     epochs: int | None = field(default=None, metadata={"bounds": (1, 100_000)})
     """Passes over the training images, the same for every architecture; with `budget`, those of
-    plain training. None = each architecture's own: 4, but for those in `EPOCHS`."""
+    plain training. None = each architecture's own, as in `EPOCHS`; 4 for one that is not there."""
     batch_size: int = 128
     """Images per optimiser step."""
     peak_lr: float = field(default=3e-3, metadata={"bounds": POSITIVE})

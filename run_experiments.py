@@ -139,7 +139,8 @@ def run() -> int:
     minutes = (time.monotonic() - started) / 60
     print(f"\n{minutes:.1f} min; results are in {folders.results}/ (open report.html)")
     if failed:
-        print(f"\n{len(failed)} of {len(todo)} runs failed:", file=sys.stderr)
+        tried = len({*todo, *left, *failed})
+        print(f"\n{len(failed)} of {tried} runs failed:", file=sys.stderr)
         for run, reason in failed.items():
             print(f"  {run.run_id}: {reason}", file=sys.stderr)
         if any(states.get(run) == "lacking" for run in failed):

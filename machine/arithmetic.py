@@ -5,8 +5,13 @@ import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-READ_OFF = {"report.py", "sanity_check.py", "reporting", "studies"}
-"""Files and folders that change no record: they read them, or start what makes them."""
+ON_TOP = [
+    *("config.py", "data.py", "models.py", "noise.py", "train.py", "evaluate.py"),
+    "run_experiments.py",
+]
+"""The files beside the folders that a record is made by: a reader's own may lie there too."""
+READ_OFF = {"reporting", "studies"}
+"""Folders that change no record: they read them, or start what makes them."""
 SETTINGS = (
     *("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "WEIGHT_NOISE_PRODUCTS"),
     *("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "MKL_DEBUG_CPU_TYPE", "MKL_NUM_THREADS"),
@@ -29,8 +34,9 @@ class CodeChanged(RuntimeError):
 def code_files(root: Path = ROOT) -> list[Path]:
     """Return every source file that a run can import, whatever a process has imported yet."""
     rooms = [p.parent for p in root.glob("*/__init__.py") if p.parent.name not in READ_OFF]
-    files = [p for p in root.glob("*.py") if p.name not in READ_OFF]
-    return sorted((*files, *(p for room in rooms for p in room.rglob("*.py"))))
+    return sorted(
+        (*(root / name for name in ON_TOP), *(p for room in rooms for p in room.rglob("*.py")))
+    )
 
 
 def digest_of_code(root: Path = ROOT) -> str:

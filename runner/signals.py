@@ -1,5 +1,6 @@
 """Signals: end as Ctrl-C does, and put a Slurm job back in the queue before its time is over."""
 
+import contextlib
 import os
 import shlex
 import signal
@@ -27,6 +28,8 @@ def watch_signals() -> None:
         if time.monotonic() < deaf_until:  # a second one would cut the saving short
             return
         deaf_until = time.monotonic() + 2 * GRACE
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            os.write(sys.stderr.fileno(), b"\nStopping, when what was done is saved\n")
         in_slurm = number == REQUEUES and "SLURM_JOB_ID" in os.environ
         raise Requeue if in_slurm else KeyboardInterrupt
 

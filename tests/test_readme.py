@@ -79,7 +79,7 @@ def test_the_reference_is_whole_and_its_tables_follow_from_its_records(tmp_path)
     for name in ("summary.csv", "sweep.csv", "endpoints.csv", "effects.csv", "curves.csv"):
         (copy / name).unlink()
     rebuilt = report.rebuild(copy)
-    lacking = "a second stage of draws, which run_experiments.py finds here"
+    lacking = "a second stage of draws, to which run_experiments.py goes on"
     assert rebuilt.missing == [
         f"{name}: {lacking}" for name in ("resnet18", "vit")
     ]  # docs/answer.md
