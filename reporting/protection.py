@@ -1,10 +1,11 @@
 """Which noise does a way of training protect against? A figure, protection.csv. No torch.
 
-Strengths of different noise cannot be compared, what they do can: each noise is taken at the
-strength at which the baseline is nearest to halfway to chance, or hardest hit where its range ends
-before. What the regime keeps there beyond the baseline is the effect of the report, with the
-interval that holds together over all strengths, so that choosing one of them costs nothing. Models
-with BatchNorm are compared under both policies, baseline and regime under the same one.
+Each noise is taken at one strength: of those that both regimes have in every pair, that at which
+the baseline is nearest to halfway to chance. Where its range ends long before, or steps over
+halfway, that is far from it, and says little of protection: `lost` tells. What the regime keeps
+there beyond the baseline is the effect of the report, with the interval that holds together over
+all strengths, so that choosing one of them costs nothing. Models with BatchNorm are compared under
+both policies, baseline and regime under the same one.
 """
 
 import numpy as np
@@ -22,17 +23,19 @@ from reporting.text import Table
 
 TITLE = "What training protects against"
 INTRO = (
-    "Points of accuracy that a regime keeps beyond {baseline}, under each noise at the strength at "
-    "which {baseline} is nearest to halfway to chance, or hardest hit within the noise's range. "
+    "Points of accuracy that a regime keeps beyond {baseline}, under each noise at the strength, "
+    "of those measured in every pair, at which {baseline} is nearest to halfway to chance. Its "
+    "accuracy there stands behind the strength: where a noise's range ends long before, or steps "
+    "over halfway, it says little of protection. "
     "Means over paired seeds; 95% intervals hold together over all strengths of a noise, each "
-    "noise by itself.{policies}"
+    "noise by itself; pale where unresolved.{policies}"
 )
 POLICIES = (
     " Where a model has BatchNorm, that is with its statistics frozen, and, hollow, re-estimated "
     "under the very noise, for both."
 )
 COLUMNS = [
-    *("noise", "batchnorm", "architecture", "regime", "strength", "seeds", "accuracy"),
+    *("noise", "batchnorm", "architecture", "regime", "strength", "seeds", "accuracy", "lost"),
     *("effect", "effect_low", "effect_high", "effect_kind", "verdict"),
 ]
 
@@ -64,7 +67,8 @@ def section(results: Results) -> Section:
 def at_the_break(rows: pd.DataFrame, results: Results) -> pd.DataFrame:
     """Return the effects of one sweep at the strength that hits the baseline half: `COLUMNS`.
 
-    Accuracy is the baseline's there, a fraction, as effect and its ends are.
+    Accuracy is the baseline's there, a fraction, as effect and its ends are; lost is what share of
+    its way to chance it has gone.
     """
     means, baseline, effects = mean_accuracy(rows), baseline_of(rows), paired_effects(rows)
     out = []
@@ -73,10 +77,12 @@ def at_the_break(rows: pd.DataFrame, results: Results) -> pd.DataFrame:
         base = base.set_index("alpha")["mean"]
         if 0 not in base:
             continue
-        half = (base[0] + results.chance_of(name)) / 2
+        chance = results.chance_of(name)
+        half = (base[0] + chance) / 2
         strengths = [a for a in sorted(set(own.alpha)) if a in base]
         at = min(strengths, key=lambda a: abs(base[a] - half))
-        out.append(own[own.alpha == at].assign(accuracy=base[at]))
+        lost = (base[0] - base[at]) / (base[0] - chance)
+        out.append(own[own.alpha == at].assign(accuracy=base[at], lost=lost))
     if not out:
         return pd.DataFrame(columns=COLUMNS)
     names = {"alpha": "strength", "low": "effect_low", "high": "effect_high", "kind": "effect_kind"}
@@ -109,7 +115,7 @@ def say_table(mine: pd.DataFrame, architecture: str) -> Table:
 
 def draw(axes: Axes, found: pd.DataFrame) -> None:
     """Draw a row per noise, regimes and policies one below the other, no further than ±100 points;
-    hollow where BatchNorm was re-estimated."""
+    pale where unresolved, hollow where BatchNorm was re-estimated."""
     families = list(dict.fromkeys(found.noise))[::-1]
     style = looks(found.regime)
     kinds = list(dict.fromkeys(zip(found.batchnorm, found.regime)))
@@ -118,17 +124,21 @@ def draw(axes: Axes, found: pd.DataFrame) -> None:
         y = np.array([families.index(name) for name in mine.noise]) - 0.6 * (
             (i + 0.5) / len(kinds) - 0.5
         )
-        low, high = (100 * mine[name] for name in ("effect_low", "effect_high"))
-        x = 100 * mine.effect
+        x, low, high = (100 * mine[name] for name in ("effect", "effect_low", "effect_high"))
+        ends = np.abs([x - low.fillna(x), high.fillna(x) - x])
         look = {"color": style[regime]["color"], "marker": style[regime]["marker"]}
         if policy == REESTIMATED:
             look["markerfacecolor"] = "white"
         name = regime if policy == FROZEN else f"{regime}, re-estimated"
-        ends = np.abs([x - low.fillna(x), high.fillna(x) - x])
-        axes.errorbar(x, y, xerr=ends, linestyle="", ms=3, lw=1, label=name, **look)
+        for known in (True, False):
+            at = ((mine.verdict != "unresolved") == known).to_numpy()
+            shown = {"label": name} if known else {"alpha": 0.4}
+            axes.errorbar(x[at], y[at], xerr=ends[:, at], ls="", ms=3, lw=1, **look, **shown)
     axes.axvline(0, color="#555555", lw=0.8, zorder=0)
-    strengths = found.drop_duplicates(["noise", "batchnorm"]).groupby("noise").strength
-    labels = [say_strength(name, *strengths.get_group(name).unique()) for name in families]
+    once = found.drop_duplicates(["noise", "batchnorm"]).groupby("noise")
+    labels = [say_strength(name, *once.get_group(name).strength.unique()) for name in families]
+    hit = [" / ".join(f"{a:.0%}" for a in once.get_group(name).accuracy) for name in families]
+    labels = [f"{label} → {accuracy}" for label, accuracy in zip(labels, hit)]
     axes.set_yticks(range(len(families)), labels, fontsize=5.5)
     axes.set_xscale("symlog", linthresh=1)
     axes.xaxis.set_major_formatter("{x:g}")
@@ -138,4 +148,5 @@ def draw(axes: Axes, found: pd.DataFrame) -> None:
     axes.set_xticks([], minor=True)
     axes.set_xlabel("points kept (log beyond ±1)")
     if len(kinds) > 1:
-        axes.legend(loc="best", fontsize=6)
+        axes.set_ylim(-0.6, len(families) - 0.4 + 0.12 * len(families))  # room for the legend
+        axes.legend(loc="upper left", ncols=2, fontsize=6)

@@ -184,7 +184,7 @@ def find_missing(plan: Plan, found: list[Record]) -> list[str]:
         elif lacking := say_lacking(record, plan.sweep_of(run), others_of(run, plan, have)):
             messages.append(f"{run.run_id}: {'; '.join(lacking)}")
     for name in find_open(plan):
-        messages.append(f"{name}: a second stage of draws, to which run_experiments.py goes on")
+        messages.append(f"{name}: no second stage of draws yet")
     return messages
 
 

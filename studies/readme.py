@@ -5,26 +5,26 @@ They stand between marks such as `<!-- table -->` and `<!-- /table -->`; nothing
 
 from machine.process import steady_output  # first: it checks Python's version
 
-import json
 import re
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+import noises
 from config import REESTIMATED
 from machine import words
 from models import DEFAULT_ARCHITECTURES
+from studies import timed
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "results" / "reference"
+PROTECTION = ROOT / "results" / "protection"
+"""The study of docs/noise.md: which noise does training with Gaussian noise protect against?"""
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 SHOWN = (0.0, 0.1, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0)
 """Strengths in the table of accuracies."""
-WHOLE = ("plain, 4 epochs", "ours, 4 epochs")
-"""Like with like, in `benchmarks/results.json`."""
 COST = {
     "worse": "costs accuracy",
     "better": "gains accuracy",
@@ -131,69 +131,46 @@ def gains() -> str:
     return "\n".join(lines)
 
 
-def quick() -> str:
-    """Return how the quick start ends, as it was printed."""
-    log = (REFERENCE / "quick.txt").read_text()
-    start = log.index("\nmlp noisy: cost") + 1
-    return f"```text\n{log[start:].strip()}\n```"
+def protects() -> str:
+    """Return under how many kinds of noise training with Gaussian noise is better, and worse: of
+    those that take the clean model about halfway to chance."""
+    found = pd.read_csv(PROTECTION / "protection.csv")
+    found = found[(found.batchnorm != REESTIMATED) & found.lost.between(0.25, 0.75)]
+    said = []
+    for word in ("better", "worse"):
+        is_so = (found.verdict == word).groupby(found.architecture, sort=False)
+        said.append(is_so.agg(["sum", "size"]).itertuples())
+    better = ", ".join(f"{row.sum} of {row.size} ({row.Index})" for row in said[0])
+    return f"better under {better}; worse under {', '.join(str(row.sum) for row in said[1])}"
 
 
-def minutes() -> str:
-    """Return the time of the commands that made the reference: each stands in the log between two
-    lines of `date`, with its architecture."""
-    spent: dict[str, float] = {}
-    name, began = "", datetime.min
-    for line in (REFERENCE / "log.txt").read_text().splitlines():
-        if line.startswith("part: "):
-            name = line.removeprefix("part: ")
-        elif re.fullmatch(r"\w{3} \w{3} +\d+ [\d:]+ UTC \d{4}", line):
-            now = datetime.strptime(line, "%a %b %d %H:%M:%S UTC %Y")
-            if name:
-                spent[name] = spent.get(name, 0) + (now - began).total_seconds() / 60
-            name, began = "", now
-    named = [f"{spent[name]:.0f} ({name})" for name in DEFAULT_ARCHITECTURES if name in spent]
-    return f"{', '.join(named)} minutes on two cores"
-
-
-def speed() -> str:
-    """Return what `benchmarks/run.py` has found, as a table."""
-    body = json.loads((ROOT / "benchmarks" / "results.json").read_text())
-    lines = ["| | plain | ours | ours / plain |", "|---|---:|---:|---:|"]
-    for row in body["rows"]:
-        plain, ours = (f"{row[f'{side}_images_per_s']:,.0f}" for side in ("plain", "ours"))
-        spread = f"{row['ratio']:.1f} ({row['ratio_min']:.1f} to {row['ratio_max']:.1f})"
-        lines.append(f"| {row['architecture']}, {row['work']} | {plain} | {ours} | {spread} |")
-    plain, ours = (body["whole_minutes"][" ".join(DEFAULT_ARCHITECTURES)][k] for k in WHOLE)
-    lines.append(
-        f"| 24 runs of four epochs, minutes | {plain:.0f} | {ours:.0f} | {plain / ours:.1f} |"
-    )
+def protection() -> str:
+    """Return what it keeps under each noise, in points, as a table."""
+    found = pd.read_csv(PROTECTION / "protection.csv")
+    found["model"] = found.architecture + found.batchnorm.map(
+        {REESTIMATED: " re-estimated"}
+    ).fillna("")
+    seeds = found.groupby("model", sort=False).seeds.first()
+    lines = [
+        "| noise | " + " | ".join(f"{name}, {n} seeds" for name, n in seeds.items()) + " |",
+        "|---|" + "---|" * len(seeds),
+    ]
+    for noise, rows in found.groupby("noise", sort=False):
+        cells = [noise]
+        for name in seeds.index:
+            row = rows[rows.model == name]
+            cells.append(say_effect(noise, row.iloc[0]) if len(row) else "")
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def peers() -> str:
-    """Return what `benchmarks/peers.py` has found, as a table."""
-    body = json.loads((ROOT / "benchmarks" / "peers.json").read_text())
-    lines = ["| | aihwkit's converters | ours, s | aihwkit, s | aihwkit / ours |"]
-    lines.append("|---|---|---:|---:|---:|")
-    for row in body["rows"]:
-        spread = f"{row['ratio']:.1f} ({row['ratio_min']:.1f} to {row['ratio_max']:.1f})"
-        times = f"{row['ours']:.2f} | {row['aihwkit']:.2f}"
-        lines.append(f"| {row['network']} | {row['converters']} | {times} | {spread} |")
-    return "\n".join(lines)
-
-
-def cost() -> str:
-    """Return what a large plan costs."""
-    body = json.loads((ROOT / "benchmarks" / "scale.json").read_text())
-    ours = {name: s for name, s in body["spent"].items() if name != "stub runs"}
-    hours, tasks = body["real_seconds"] / 3600, body["tasks"]
-    return (
-        f"{body['runs']:,} runs like the 24 of the reference would take {hours:.0f} core-hours: "
-        f"{hours / tasks:.1f} h on {tasks} cores. Planning, recording, checkpoints, processes and "
-        f"reporting add {sum(ours.values()) / body['real_seconds']:.1%} to that "
-        "(`python benchmarks/scale.py --real results`, with training exchanged for a stub of 10 "
-        "ms; [its output](../benchmarks/scale.json))."
-    )
+def say_effect(noise: str, row: pd.Series) -> str:
+    """Return strength, the baseline's accuracy there, effect with its interval in points, and
+    verdict."""
+    effect, low, high = (100 * row[name] for name in ("effect", "effect_low", "effect_high"))
+    at = noises.find(noise).say(row.alpha_test)
+    said = f"{effect:+.1f} [{low:+.1f}, {high:+.1f}] {row.verdict}"
+    return f"{at} ({row.accuracy:.0%}): {said}"
 
 
 PARTS: dict[str, Callable[[], str]] = {
@@ -203,11 +180,13 @@ PARTS: dict[str, Callable[[], str]] = {
     "batchnorm": batchnorm,
     "flatness": flatness,
     "gains": gains,
-    "quick": quick,
-    "minutes": minutes,
-    "speed": speed,
-    "peers": peers,
-    "cost": cost,
+    "quick": timed.quick,
+    "minutes": timed.minutes,
+    "protects": protects,
+    "protection": protection,
+    "speed": timed.speed,
+    "peers": timed.peers,
+    "cost": timed.cost,
 }
 """What stands between the marks of a name."""
 

@@ -12,14 +12,19 @@ import pandas as pd
 import pytest
 
 import report
+from analysis.intervals import paired_effects
 from config import Recipe
 from conftest import ROOT
 from models import DEFAULT_ARCHITECTURES
+from noises import FAMILIES
+from reporting import columns, protection
+from reporting.results import find_missing, read
 from store.plan_file import load_plan
 from studies import readme
 
 README = (ROOT / "README.md").read_text()
 REFERENCE = ROOT / "results" / "reference"
+PROTECTION = ROOT / "results" / "protection"
 FLOORS = {"mlp": 0.980, "cnn": 0.9917, "resnet18": 0.990, "vit": 0.970}
 
 
@@ -79,7 +84,7 @@ def test_the_reference_is_whole_and_its_tables_follow_from_its_records(tmp_path)
     for name in ("summary.csv", "sweep.csv", "endpoints.csv", "effects.csv", "curves.csv"):
         (copy / name).unlink()
     rebuilt = report.rebuild(copy)
-    lacking = "a second stage of draws, to which run_experiments.py goes on"
+    lacking = "no second stage of draws yet"
     assert rebuilt.missing == [
         f"{name}: {lacking}" for name in ("resnet18", "vit")
     ]  # docs/answer.md
@@ -90,6 +95,44 @@ def test_the_reference_is_whole_and_its_tables_follow_from_its_records(tmp_path)
     for name in ("endpoints.csv", "effects.csv", "curves.csv"):
         a, b = pd.read_csv(copy / name), pd.read_csv(REFERENCE / name)
         pd.testing.assert_frame_equal(a, b, rtol=1e-9)
+
+
+def test_the_study_of_protection_is_whole_and_follows_from_its_records():
+    found = read(PROTECTION)
+    assert not find_missing(found.plan, found.records) and not found.left_out
+    made = protection.section(found).csv["protection.csv"]
+    made = made.astype({"architecture": str, "regime": str})
+    committed = pd.read_csv(PROTECTION / "protection.csv")
+    pd.testing.assert_frame_equal(columns.named(made), committed, rtol=1e-9, check_dtype=False)
+    seeds = {name: groups for name, groups in found.plan.looks}
+    six = ((0, 1, 2, 3, 4, 5),)
+    assert seeds == {"mlp": six, "cnn": six, "resnet18": ((0, 1, 2),)}
+    of_all = committed[committed.architecture != "resnet18"].groupby("architecture").noise.agg(set)
+    assert [*of_all] == [set(FAMILIES)] * 2
+    assert len(commits(PROTECTION)) == 1
+
+
+def test_what_is_said_of_neighbours_and_of_single_seeds_holds():
+    found = read(PROTECTION)
+    at = protection.section(found).csv["protection.csv"].set_index(["noise", "architecture"])
+    said = (ROOT / "docs" / "noise.md").read_text().split("a gain stays at the")[1]
+    stays, hangs = (re.findall(r"`(\w+(?:\+\w+)?)`", part) for part in said.split("the MLP's")[:2])
+    hangs = [name for name in hangs if name in FAMILIES][:4]
+    assert len(stays) == 3 and len(hangs) == 4
+    for noise in (*stays, *hangs):
+        rows = found.rows if noise == "gaussian" else found.families[noise]
+        for name in ("mlp", "cnn") if noise in stays else ("mlp",):
+            mine, strength = rows[rows.architecture == name], at.loc[(noise, name), "strength"]
+            words = paired_effects(mine).set_index("alpha").verdict
+            left = []
+            for seed in range(6):
+                effects = paired_effects(mine[mine.seed != seed]).set_index("alpha")
+                left.append(effects.verdict[strength])
+            if noise in hangs:
+                assert "unresolved" in left, noise
+                continue
+            place = words.index.get_loc(strength)
+            assert {*words.iloc[place - 1 : place + 2]} == {"better"} == {*left}, (noise, name)
 
 
 def commits(folder: Path) -> set[str]:
@@ -137,8 +180,9 @@ def test_the_reference_reaches_the_accuracies_asked_for(sweep):
         assert means[name] >= floor
 
 
-def test_the_reference_names_no_machine_and_no_path():
-    for path in REFERENCE.rglob("*"):
+@pytest.mark.parametrize("folder", [REFERENCE, PROTECTION], ids=lambda path: path.name)
+def test_what_is_committed_names_no_machine_and_no_path(folder):
+    for path in folder.rglob("*"):
         if path.suffix in (".json", ".csv", ".md", ".txt", ".html", ".tex"):
             text = path.read_text()
             assert "/root" not in text
