@@ -7,7 +7,6 @@ from machine.process import steady_output  # first: it checks Python's version
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,9 +16,8 @@ from config import REESTIMATED
 from machine import words
 from models import DEFAULT_ARCHITECTURES
 from studies import timed
+from studies.timed import REFERENCE, ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
-REFERENCE = ROOT / "results" / "reference"
 PROTECTION = ROOT / "results" / "protection"
 """The study of docs/noise.md: which noise does training with Gaussian noise protect against?"""
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
