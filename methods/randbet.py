@@ -6,6 +6,7 @@ from torch import Tensor
 
 from methods.family_injection import FamilyInjection
 from methods.passes import frozen_statistics, gradients_at, leave, scaled, summed
+from noises.faults import apply_bits
 
 
 class RandBET(FamilyInjection):
@@ -13,8 +14,8 @@ class RandBET(FamilyInjection):
 
     Q and the flips are those of the noise family `bit_errors`, on the noisy parameters (theirs
     quantise biases too). After each step these are clamped to ±w_max, which makes the range, and
-    with it what a bit is worth, small. Theirs begins with the flips once the loss is below 1.75;
-    here they are there from the first step on.
+    with it what a bit is worth, small. As in theirs, flips begin with the first batch whose loss is
+    below the threshold.
 
     Parameters:
         rate: p of each bit; published 0.001 to 0.02.
@@ -34,8 +35,7 @@ class RandBET(FamilyInjection):
     @torch.no_grad()
     def gradients(self, x: Tensor, y: Tensor) -> Tensor:
         z = self.units()
-        # A uniform number of 1 is below no rate: rounded, and no bit flipped.
-        whole = {n: self.apply(w, torch.ones_like(z[n]), self.strength) for n, w in self.pairs()}
+        whole = {n: apply_bits(w, z[n], 0.0, bits=8) for n, w in self.pairs()}
         with torch.enable_grad():
             loss, first = gradients_at(self.model, whole, x, lambda logits: self.loss(logits, y))
         self.begun = self.begun or loss.item() < self.threshold

@@ -47,7 +47,7 @@ def apply_bits(w, z, strength, bits: int):
     for part in parts(x):
         q = (x[part] - low).mul_(to_code).sub_(1).div_(delta).add_(half)
         q = q.clamp_(max=2 * half - 1).round_().byte()
-        for bit in range(bits):
+        for bit in range(bits if strength else 0):  # at rate 0 rounded, and no more
             q.bitwise_xor_((u[bit, part] < strength).byte().mul_(1 << bit))
         back = q.to(x.dtype).sub_(half).mul_(delta).clamp_(-1, 1).add_(1).div_(2)
         out[part] = back.mul_(span).add_(low).clamp_(low, high)
