@@ -150,9 +150,13 @@ def find_ignored(plan: Plan, folders: Folders) -> list[str]:
         if path.name.removesuffix(".pt").removesuffix(".resume") not in names
     ]
     if len(strange) > 3:  # a folder that is shared by several experiments
-        more = f"{folders.checkpoints}: {len(strange)} files of other recipes or programs"
+        more = f"{folders.checkpoints}: {len(strange)} files of other experiments, left as they are"
         return [*problems, *ignored, f"{more}, such as {strange[0].name}"]
-    return [*problems, *ignored, *(f"{path}: of another recipe or program" for path in strange)]
+    return [
+        *problems,
+        *ignored,
+        *(f"{path}: of another experiment, left as it is" for path in strange),
+    ]
 
 
 def describe_status(plan: Plan, folders: Folders) -> str:

@@ -194,7 +194,7 @@ def test_checkpoints_of_others_are_one_line(folders):
     for n in range(12):
         (folders.checkpoints / f"mlp-clean-seed{n}-0123456789.pt").write_bytes(b"")
     [line] = [li for li in find_ignored(plan, folders) if str(folders.checkpoints) in li]
-    assert "12 files of other recipes" in line and "mlp-clean-seed0-0123456789.pt" in line
+    assert "12 files of other experiments" in line and "mlp-clean-seed0-0123456789.pt" in line
 
 
 def test_what_failed_or_stopped_is_told_with_the_reason(folders):
