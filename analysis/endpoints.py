@@ -83,10 +83,18 @@ def against_both(rows: pd.DataFrame, effects: pd.DataFrame | None = None) -> pd.
     first = baseline_of(rows)
     tables = {first: endpoints(rows, effects=effects)}
     others = rows[rows.regime != first]
-    if first != INJECTION and (others.regime == INJECTION).any() and others.regime.nunique() > 1:
-        tables[INJECTION] = endpoints(others, INJECTION)
+    second = injection_of([first, *others.regime.unique()])
+    if second not in (None, first) and others.regime.nunique() > 1:
+        tables[second] = endpoints(others, second)
     parts = [table.assign(baseline=name) for name, table in tables.items() if len(table)]
     return pd.concat(parts, ignore_index=True)[["baseline", *COLUMNS]] if parts else tables[first]
+
+
+def injection_of(regimes: list[str]) -> str | None:
+    """Return the one of some regimes that is plain injection: `INJECTION`, else the only one that
+    differs from it in a parameter; None where there is none, or more."""
+    own = [name for name in regimes if name.partition(":")[0] == INJECTION]
+    return INJECTION if INJECTION in own else own[0] if len(own) == 1 else None
 
 
 def cost(start: pd.DataFrame) -> dict:

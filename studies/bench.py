@@ -41,7 +41,10 @@ from train import initial_model, make_method, teacher_of, train_step
 SEEDS = (0, 1, 2, 3, 4, 5)
 FAMILIES = ("multiplicative", "bit_errors", "pcm")
 FAMILY_IMAGES = 2000
-KINDS = ("clean", "noisy", "varied", "sam", "clipping", "randbet")
+INJECTION = "noisy"
+"""Plain injection at the strength that `studies.tuning` chose for it."""
+PLAIN = ("clean", INJECTION)
+KINDS = (*PLAIN, "varied", "sam", "clipping", "randbet")
 """One of each kind: none, injection, its strength drawn anew, flatness, bounded weights, faults."""
 BEST = "BEST"
 """Stands for the MLP's best where that is not known yet."""
@@ -77,19 +80,20 @@ class Options:
 
 def regimes_of(architecture: str, results: Path) -> tuple[str, ...]:
     """Return the methods that an architecture is trained with."""
-    every = tuple(name for name, regime in REGIMES.items() if not METHODS[regime.method].lacks())
-    return {"mlp": every, "cnn": KINDS}.get(architecture, (*DEFAULT_REGIMES, best_of(results)))
+    there = [name for name, regime in REGIMES.items() if not METHODS[regime.method].lacks()]
+    every = (*PLAIN, *(name for name in there if name not in DEFAULT_REGIMES))
+    return {"mlp": every, "cnn": KINDS}.get(architecture, (*PLAIN, best_of(results)))
 
 
 def best_of(results: Path) -> str:
-    """Return the method, beside clean and noisy, with which the MLP stands the most Gaussian noise,
-    as `ranking.csv` has it; `BEST` where that is not there yet."""
+    """Return the method, beside plain training and injection, with which the MLP stands the most
+    Gaussian noise, as `ranking.csv` has it; `BEST` where that is not there yet."""
     path = results / "gaussian" / "ranking.csv"
     if not path.exists():
         return BEST
     table = pd.read_csv(path)
     mine = table[(table.architecture == "mlp") & (table.noise == "gaussian")]
-    mine = mine[~mine.regime.isin(DEFAULT_REGIMES)]
+    mine = mine[~mine.regime.isin(PLAIN)]
     return mine.loc[mine.tolerance.idxmax()].regime if len(mine) else BEST
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.endpoints import COST, INJECTION, TOLERANCE, against_both, endpoints
+from analysis.endpoints import COST, INJECTION, TOLERANCE, against_both, endpoints, injection_of
 from analysis.ranking import on_front, ranking, resampled
 from analysis.verdicts import t_factor
 from reporting.side_by_side import INTRO
@@ -119,6 +119,14 @@ def test_against_injection_the_others_share_an_error_of_their_own():
     costs = table[table.endpoint == COST].set_index(["baseline", "regime"]).value_low
     gap = costs["clean", "sam"] - costs["clean", "noisy"]
     assert costs[INJECTION, "sam"] == pytest.approx(gap)
+
+
+def test_injection_may_have_another_strength():
+    rows = make([[1.0] * 3, [1.2] * 3, [1.3] * 3], [[0.95] * 3] * 3)
+    rows["regime"] = rows.regime.cat.rename_categories({"noisy": "noisy:noise=2"})
+    assert against_both(rows).baseline.unique().tolist() == ["clean", "noisy:noise=2"]
+    assert injection_of(["clean", "noisy", "noisy:noise=2"]) == "noisy"
+    assert injection_of(["clean", "noisy:noise=2", "noisy:noise=4"]) is None
 
 
 def test_without_injection_or_others_there_is_one_baseline():

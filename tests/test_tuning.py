@@ -8,7 +8,7 @@ from config import REGIMES
 from conftest import ROOT
 from studies.tuning import TUNED, candidates, own_value, say_choice, tuning_table
 
-COMMITTED = ROOT / "results" / "reference" / "tuning.csv"
+COMMITTED = ROOT / "results" / "bench" / "tuning" / "tuning.csv"
 
 
 def record(name: str, seed: int, at_zero: int, noisy: int) -> dict:
