@@ -42,7 +42,7 @@ SEEDS = (0, 1, 2, 3, 4, 5)
 FAMILIES = ("multiplicative", "bit_errors", "pcm")
 FAMILY_IMAGES = 2000
 INJECTION = "noisy"
-"""Plain injection at the strength that `studies.tuning` chose for it."""
+"""Plain injection; `studies.tuning` chose the strength that the reference has."""
 PLAIN = ("clean", INJECTION)
 KINDS = (*PLAIN, "varied", "sam", "clipping", "randbet")
 """One of each kind: none, injection, its strength drawn anew, flatness, bounded weights, faults."""

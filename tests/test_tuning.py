@@ -6,6 +6,7 @@ import pytest
 
 from config import REGIMES
 from conftest import ROOT
+from studies.bench import INJECTION
 from studies.tuning import TUNED, candidates, own_value, say_choice, tuning_table
 
 COMMITTED = ROOT / "results" / "bench" / "tuning" / "tuning.csv"
@@ -69,9 +70,10 @@ def test_a_wrong_name_is_refused_in_one_line(command):
     assert len(done.stderr.splitlines()) == 1 and "Traceback" not in done.stderr
 
 
-@pytest.mark.skipif(not COMMITTED.exists(), reason="nothing was chosen yet")
 def test_the_regimes_have_the_values_that_were_chosen():
     with COMMITTED.open() as file:
         rows = [row for row in csv.DictReader(file) if row["chosen"] == "True"]
-    for row in (r for r in rows if r["architecture"] == "mlp"):
-        assert own_value(row["regime"], row["parameter"]) == float(row["value"])
+    chosen = {r["regime"]: r for r in rows if r["architecture"] == "mlp"}
+    assert REGIMES[candidates("noisy")[float(chosen["noisy"]["value"])]] == REGIMES[INJECTION]
+    for regime, row in chosen.items():
+        assert own_value(regime, row["parameter"]) == float(row["value"])
