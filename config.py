@@ -100,10 +100,10 @@ class Regimes(dict[str, Regime]):
         return True
 
 
-# One parameter of each method is the MLP's choice on validation images by `studies.tuning`, of as many
-# trials for all (docs/methods.md); the others are published ones. Plain injection is `alpha_train`,
-# for all regimes with `noise`; a strength that is a parameter stays as it is.
-GAUSSIAN = {"family": "gaussian", "strength": 0.7}
+# One parameter of each method is the MLP's choice on validation images by `studies.tuning`, of as
+# many trials for all (docs/methods.md); the others are published ones. `alpha_train` is for regimes
+# with `noise`; a strength that is a parameter stays as it is.
+GAUSSIAN = {"family": "gaussian"}
 RANDBET = {"rate": 0.04, "clamp": 0.05, "w_max": 0.25, "threshold": 1.75}
 IVON = {"lr": 0.4, "ess": 1, "hess_init": 0.5, "beta1": 0.9, "beta2": 0.99999, "delta": 1e-4}
 
@@ -121,17 +121,17 @@ REGIMES |= {
         "antithetic", parameters=GAUSSIAN | {"strength": 0.7, "ramp": 0.0, "spread": 0.0}
     ),
     "sam": Regime("sam", parameters={"rho": 0.2}),
-    "asam": Regime("asam", parameters={"rho": 2, "eta": 0.01}),
+    "asam": Regime("asam", parameters={"rho": 2.0, "eta": 0.01}),
     "awp": Regime("awp", parameters={"gamma": 0.01}),
     "rwp": Regime("rwp", parameters={"gamma": 0.04, "mix": 0.5}),
     "sign_ascent": Regime("sign_ascent", 1.0, {"beta": 0.0625, "zeta": 0.1, "steps": 10}),
     "ivon": Regime("ivon", parameters=IVON),
     "ema": Regime("ema", parameters={"decay": 0.9975}),
     "swa": Regime("swa", parameters={"start": 0.25}),
-    "clipping": Regime("clipping", parameters={"sigmas": 10}),
+    "clipping": Regime("clipping", parameters={"sigmas": 10.0}),
     "dropout": Regime("dropout", parameters={"rate": 0.15}),
     "label_smoothing": Regime("label_smoothing", parameters={"smoothing": 0.025}),
-    "distillation": Regime("distillation", 1.0, {"beta": 1.0, "temperature": 4}),
+    "distillation": Regime("distillation", 1.0, {"beta": 1.0, "temperature": 4.0}),
     "quantized": Regime("quantized", parameters={"bits": 6}),
     "randbet": Regime("randbet", parameters=RANDBET),
     "sign_awp": Regime("sign_awp", parameters={"zeta": 0.025, "steps": 10}),
