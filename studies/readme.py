@@ -15,7 +15,7 @@ import noises
 from config import REESTIMATED
 from machine import words
 from models import DEFAULT_ARCHITECTURES
-from studies import timed
+from studies import benched, timed
 from studies.timed import REFERENCE, ROOT
 
 PROTECTION = ROOT / "results" / "protection"
@@ -182,6 +182,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "minutes": timed.minutes,
     "protects": protects,
     "protection": protection,
+    "tuned": benched.tuned,
+    "transfer": benched.transfer,
     "speed": timed.speed,
     "peers": timed.peers,
     "cost": timed.cost,

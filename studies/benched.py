@@ -1,0 +1,107 @@
+"""What the bench of training methods found, for README and `docs/`: from its committed tables."""
+
+import pandas as pd
+
+from reporting.transfer import best_table
+from studies.bench import PLAIN
+from studies.timed import ROOT
+
+BENCH = ROOT / "results" / "bench"
+"""Made by `studies.tuning` and `studies.bench`."""
+TRANSFER = ROOT / "results" / "transfer"
+"""Made by `studies.transfer`."""
+FOLDERS = (BENCH / "gaussian", BENCH / "families")
+"""Its two results folders: on all test images, and further noise on the first of them."""
+CLEAN = PLAIN[0]
+
+
+def tuned() -> str:
+    """Return what was tried for each method and what was chosen, as a table."""
+    found = pd.read_csv(BENCH / "tuning" / "tuning.csv")
+    lines = [
+        "| regime | parameter | tried, **chosen** | area | accuracy, % |",
+        "|---|---|---|---|---|",
+    ]
+    for (regime, parameter), rows in found.groupby(["regime", "parameter"], sort=False):
+        tried = [f"**{r.value:g}**" if r.chosen else f"{r.value:g}" for r in rows.itertuples()]
+        best = rows[rows.chosen].iloc[0]
+        end = ", an end" if best.at_the_end else ""
+        area = f"{100 * best.area:.2f} ± {100 * best.half_width:.2f}"
+        cells = (regime, parameter, " ".join(tried) + end, area, f"{best.accuracy:.2f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def transfer() -> str:
+    """Return the best strength to train with for each noise that was measured, as a table."""
+    found = best_table(pd.read_csv(TRANSFER / "best.csv"), "mlp")
+    rows = [found.header, ["---"] * len(found.header), *found.body]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def read(name: str) -> pd.DataFrame:
+    """Return a table of both folders, of Gaussian noise that on all test images."""
+    parts = []
+    for folder in FOLDERS:
+        if (folder / f"{name}.csv").exists():
+            table = pd.read_csv(folder / f"{name}.csv")
+            parts.append(table[(table.noise == "gaussian") == (folder == FOLDERS[0])])
+    return pd.concat(parts, ignore_index=True)
+
+
+def bench() -> str:
+    """Return cost and tolerances of every method against plain training, a table for each
+    architecture, the most tolerant of Gaussian noise first."""
+    ends, ranks = read("methods"), read("ranking")
+    ends = ends[ends.baseline == CLEAN]
+    noises = list(ends.noise.unique())
+    out = []
+    for name, mine in ends.groupby("architecture", sort=False):
+        places = ranks[(ranks.architecture == name) & (ranks.noise == "gaussian")]
+        places = places.set_index("regime").sort_values("tolerance", ascending=False)
+        heads = ["cost, points", *(f"tolerance, {noise}" for noise in noises), "rank"]
+        out += ["", f"| {name} | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
+        by_row = mine.set_index(["regime", "noise", "endpoint"])
+        for regime, place in places.iterrows():
+            if regime == CLEAN:
+                cells = ["0", *["× 1"] * len(noises)]
+            else:
+                cost = by_row.loc[(regime, "gaussian", "cost")]
+                rows = [by_row.loc[(regime, noise, "tolerance")] for noise in noises]
+                cells = [say(cost), *(say(row, "× ") for row in rows)]
+            low, high = place.rank_low, place.rank_high
+            rank = f"{low}" if low == high else f"{low}–{high}"
+            front = f"**{regime}**" if place.on_front else regime
+            out.append(f"| {front} | {' | '.join(cells)} | {rank} |")
+    return "\n".join(out[1:])
+
+
+def say(row: pd.Series, sign: str = "") -> str:
+    """Return a value with its interval and word."""
+    said = number(row, sign)
+    return said if said == "–" else f"{said} {row.verdict}"
+
+
+def number(row: pd.Series, sign: str = "") -> str:
+    """Return a value with its interval; – where no fall was seen that far."""
+    if row.value_low != row.value_high:
+        return "–"
+    return f"{sign}{row.value_low:.2f} [{row.low:.2f}, {row.high:.2f}]"
+
+
+def methods() -> str:
+    """Return the answer of the bench for the MLP under Gaussian noise, in three sentences."""
+    ends, ranks = (table[table.noise == "gaussian"] for table in (read("methods"), read("ranking")))
+    ends = ends[ends.architecture == "mlp"].set_index(["baseline", "endpoint", "regime"])
+    ranks = ranks[ranks.architecture == "mlp"].sort_values("tolerance", ascending=False)
+    better = [(ends.loc[(b, "tolerance")].verdict == "better").sum() for b in PLAIN]
+    first = ranks.iloc[0]
+    cost, tolerance = (ends.loc[(CLEAN, end, first.regime)] for end in ("cost", "tolerance"))
+    front = ", ".join(f"`{name}`" for name in ranks[ranks.on_front].sort_values("cost").regime)
+    return (
+        f"Of {len(ranks) - 1} methods {better[0]} stand more Gaussian noise than plain training "
+        f"and {better[1]} more than plain injection (MLP, {first.seeds} seeds). "
+        f"`{first.regime}` stands most, {number(tolerance, '× ')} as much, for {number(cost)} "
+        f"points, and is first in {first['first']:.0%} of resamples. "
+        f"None beats these in both cost and tolerance: {front}."
+    )
