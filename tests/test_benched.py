@@ -69,7 +69,7 @@ def test_what_carries_over_follows_from_its_records():
         pd.testing.assert_frame_equal(made, committed, rtol=1e-9, check_dtype=False)
 
 
-@pytest.mark.parametrize("pattern", ["bench/[gf]*", "bench/tuning", "transfer/*"])
+@pytest.mark.parametrize("pattern", ["bench/tuning", "transfer/*", *["bench/[gf]*"] * any(FOLDERS)])
 def test_it_is_of_one_commit(pattern):
     commits = set()
     for path in (benched.ROOT / "results").glob(f"{pattern}/runs/*.json"):
