@@ -102,7 +102,9 @@ def number(row: pd.Series, sign: str = "") -> str:
 def methods() -> str:
     """Return the answer of the bench for the MLP under Gaussian noise, in three sentences."""
     ends, ranks = (table[table.noise == "gaussian"] for table in (read("methods"), read("ranking")))
-    ends = ends[ends.architecture == "mlp"].set_index(["baseline", "endpoint", "regime"])
+    ends = (
+        ends[ends.architecture == "mlp"].set_index(["baseline", "endpoint", "regime"]).sort_index()
+    )
     ranks = ranks[ranks.architecture == "mlp"].sort_values("tolerance", ascending=False)
     better = [(ends.loc[(b, "tolerance")].verdict == "better").sum() for b in PLAIN]
     first = ranks.iloc[0]
@@ -112,5 +114,5 @@ def methods() -> str:
         f"Of {len(ranks) - 1} methods {better[0]} stand more Gaussian noise than plain training, "
         f"{better[1]} more than plain injection (MLP, {first.seeds} seeds). Most stands "
         f"`{first.regime}`, {number(tolerance, '× ')}, for {number(cost)} points. "
-        f"None beats {front} in both."
+        f"On the front of cost and tolerance: {front}."
     )
