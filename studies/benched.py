@@ -109,10 +109,10 @@ def methods() -> str:
     better = [(ends.loc[(b, "tolerance")].verdict == "better").sum() for b in PLAIN]
     first = ranks.iloc[0]
     cost, tolerance = (ends.loc[(CLEAN, end, first.regime)] for end in ("cost", "tolerance"))
-    front = ", ".join(f"`{name}`" for name in ranks[ranks.on_front].sort_values("cost").regime)
+    rivals = " and ".join(f"`{name}`" for name in ranks[ranks.rank_low == 1].regime[1:])
+    apart = f" (not told from {rivals})" if rivals else ""
     return (
         f"Of {len(ranks) - 1} methods {better[0]} stand more Gaussian noise than plain training, "
         f"{better[1]} more than plain injection (MLP, {first.seeds} seeds). Most stands "
-        f"`{first.regime}`, {number(tolerance, '× ')}, for {number(cost)} points. "
-        f"On the front of cost and tolerance: {front}."
+        f"`{first.regime}`{apart}, {number(tolerance, '× ')}, for {number(cost)} points."
     )
