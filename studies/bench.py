@@ -30,6 +30,7 @@ import torch
 import tyro
 
 import data
+from analysis.endpoints import INJECTION
 from analysis.needs import expected_points
 from config import DEFAULT_REGIMES, REGIMES, Recipe, Run, Sweep
 from evaluate import measure
@@ -41,9 +42,7 @@ from train import initial_model, make_method, teacher_of, train_step
 SEEDS = (0, 1, 2, 3, 4, 5)
 FAMILIES = ("multiplicative", "bit_errors", "pcm")
 FAMILY_IMAGES = 2000
-INJECTION = "noisy"
-"""Plain injection; `studies.tuning` chose the strength that the reference has."""
-PLAIN = ("clean", INJECTION)
+PLAIN = ("clean", INJECTION)  # at the reference's strength, which `studies.tuning` chose too
 KINDS = (*PLAIN, "varied", "sam", "clipping", "randbet")
 """One of each kind: none, injection, its strength drawn anew, flatness, bounded weights, faults."""
 BEST = "BEST"

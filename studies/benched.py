@@ -100,7 +100,7 @@ def number(row: pd.Series, sign: str = "") -> str:
 
 
 def methods() -> str:
-    """Return the answer of the bench for the MLP under Gaussian noise, in three sentences."""
+    """Return the answer of the bench for the MLP under Gaussian noise, in two sentences."""
     ends, ranks = (table[table.noise == "gaussian"] for table in (read("methods"), read("ranking")))
     ends = (
         ends[ends.architecture == "mlp"].set_index(["baseline", "endpoint", "regime"]).sort_index()
