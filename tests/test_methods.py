@@ -495,7 +495,8 @@ def test_averages_end_with_statistics_of_their_own(images):
 
 
 def test_dropout(images):
-    method = made(Run("little", "dropout", 0, SMALL))
+    run = Run("little", "dropout", 0, SMALL)
+    method, keep = made(run), 1 - run.method["rate"]
     layers = [m for m in method.model.modules() if isinstance(m, nn.Linear)]
     seen: dict[nn.Module, torch.Tensor] = {}
     given: dict[nn.Module, torch.Tensor] = {}
@@ -508,8 +509,8 @@ def test_dropout(images):
     before, after = seen[layers[0]], given[layers[0]]
     alive = before != 0
     kept = after[alive] != 0
-    assert kept.float().mean().item() == pytest.approx(0.7, abs=0.02)
-    torch.testing.assert_close(after[alive][kept], before[alive][kept] / 0.7)
+    assert kept.float().mean().item() == pytest.approx(keep, abs=0.02)
+    torch.testing.assert_close(after[alive][kept], before[alive][kept] / keep)
     method.model.eval()
     assert torch.equal(method.model(x), method.model(x))
     with pytest.raises(ValueError, match="no Linear layer behind"):
@@ -517,10 +518,12 @@ def test_dropout(images):
 
 
 def test_label_smoothing():
-    method = made(Run("little", "label_smoothing", 0, SMALL))
+    run = Run("little", "label_smoothing", 0, SMALL)
+    method, smoothing = made(run), run.method["smoothing"]
     logits, y = torch.tensor([[2.0, 0.0]]), torch.tensor([0])
     right, wrong = -math.log(1 / (1 + math.exp(-2))), -math.log(1 / (1 + math.exp(2)))
-    assert method.loss(logits, y).item() == pytest.approx(0.95 * right + 0.05 * wrong)
+    expected = (1 - smoothing / 2) * right + smoothing / 2 * wrong  # two classes share it
+    assert method.loss(logits, y).item() == pytest.approx(expected)
 
 
 class Classifier(nn.Module):
