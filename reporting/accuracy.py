@@ -22,6 +22,7 @@ from reporting.plots import (
     set_alpha_axis,
     set_points_axis,
     show_chance,
+    side_by_side,
 )
 from reporting.results import Results
 from reporting.scale import find_scale
@@ -130,12 +131,6 @@ def draw_effects(
         axes.legend(loc="upper left")
     if effects.empty:
         axes.text(0.5, 0.6, "no paired runs yet", ha="center", transform=axes.transAxes)
-
-
-def side_by_side(count: int) -> list[float]:
-    """Return factors of α that put the points of so many regimes beside each other, about 1."""
-    step = min(1.0, 4 / count) if count else 0.0
-    return [1.05 ** (step * (i - (count - 1) / 2)) for i in range(count)]
 
 
 def draw_line(

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis import intervals
-from reporting.plots import MANY, looks, place, set_alpha_axis, set_points_axis
+from reporting.plots import MANY, looks, place, set_alpha_axis, set_points_axis, side_by_side
 from reporting.results import Results
 from reporting.section import Chart, Section
 from reporting.text import Table, number
@@ -43,9 +43,8 @@ def draw_spread(axes: Axes, rows: pd.DataFrame, away: pd.DataFrame, spread: pd.D
     every = looks(rows.regime)
     names = [name for name in every if (away.regime == name).any()]
     axes.axhline(0, color="black", lw=0.8)
-    for i, regime in enumerate(names):
+    for regime, shift in zip(names, side_by_side(len(names), 1.06**2), strict=True):
         look, mine, dots = (every[regime], *(t[t.regime == regime] for t in (spread, away)))
-        shift = 1.06 ** (2 * i - len(names) + 1)  # regimes side by side
         color = {"color": look["color"], "linestyle": ""}
         x = place(dots.alpha, origin) * shift
         axes.plot(x, dots.value, marker="_", ms=4, alpha=0.5, rasterized=len(x) > MANY, **color)

@@ -49,6 +49,8 @@ METADATA = {
 NO_RUNS = "no runs yet"
 COLUMN, TEXT = 3.25, 6.75
 """Inches: a column, and the text, of a page in two columns."""
+FEW = 8
+"""Entries of a legend that a panel has room for; more stand beside it, which is as high as they."""
 MANY = 300
 """Points that are drawn as pixels if there are more: as vectors they would make a page heavy."""
 
@@ -113,17 +115,36 @@ def panels(
                 axes.set(xticks=[], yticks=[])
                 continue
             draw(axes, *mine)
+            move_out(axes)
             legend = axes.get_legend()
             for text in [axes.title, *(legend.get_texts() if legend else [])]:
                 text.set_parse_math(False)  # a regime may have any name, with $ in it
         for axes in grid.flat[len(architectures) :]:
             axes.set_axis_off()
+        most = max(len(axes.get_legend_handles_labels()[0]) for axes in grid.flat)
+        if most > FEW:  # a legend has 6.8 entries in an inch; title and axis have the rest
+            tall = max(2.7, most / 6.8 + 0.8)
+            figure.set_size_inches(TEXT * (1 if width == 1 else 1.7), tall * height)
     return figure
+
+
+def move_out(axes: Axes) -> None:
+    """Put a legend that has no room in the panel beside it."""
+    entries = axes.get_legend_handles_labels()
+    if axes.get_legend() and len(entries[0]) > FEW:
+        axes.legend(*entries, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def place(alphas: pd.Series, origin: float) -> np.ndarray:
     """Return positions on the axis, α = 0 at `origin`."""
     return np.where(alphas > 0, alphas, origin)
+
+
+def side_by_side(count: int, step: float = 1.05) -> list[float]:
+    """Return factors of α that put the points of so many regimes beside each other, about 1: by
+    `step` from one to the next, and less where they are many."""
+    step **= min(1.0, 3 / count) if count else 0.0
+    return [step ** (i - (count - 1) / 2) for i in range(count)]
 
 
 def set_accuracy_axis(axes: Axes, rows: pd.DataFrame) -> None:
@@ -141,7 +162,8 @@ def set_points_axis(axes: Axes, what: str) -> None:
     axes.set_yscale("symlog", linthresh=1)
     axes.yaxis.set_major_formatter("{x:g}")
     low, high = min(axes.get_ylim()[0], -1), max(axes.get_ylim()[1], 1)
-    axes.set_ylim(low, high * 12)  # room for the legend
+    inside = len(axes.get_legend_handles_labels()[0]) <= FEW
+    axes.set_ylim(low, high * (12 if inside else 1.5))  # room for the legend
     axes.set_yticks([t for t in (-100, -10, -1, 0, 1, 10, 100) if low <= t <= high])
     axes.set_yticks([], minor=True)
     axes.set_ylabel(f"{what} (points, log beyond ±1)")

@@ -15,9 +15,10 @@ from studies import transfer as study
 from studies.tuning import TUNED, tuning_table
 
 FOLDERS = [path for path in benched.FOLDERS if path.exists()]
+WHOLE = [*FOLDERS, benched.STRONGER]
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+@pytest.mark.parametrize("folder", WHOLE, ids=lambda path: path.name)
 def test_it_is_whole_and_its_tables_follow_from_its_records(folder):
     found = read(folder)
     assert not find_missing(found.plan, found.records) and not found.left_out
@@ -69,7 +70,9 @@ def test_what_carries_over_follows_from_its_records():
         pd.testing.assert_frame_equal(made, committed, rtol=1e-9, check_dtype=False)
 
 
-@pytest.mark.parametrize("pattern", ["bench/tuning", "transfer/*", *["bench/[gf]*"] * any(FOLDERS)])
+@pytest.mark.parametrize(
+    "pattern", ["bench/tuning", "transfer/*", *["bench/[gfs]*"] * any(FOLDERS)]
+)
 def test_it_is_of_one_commit(pattern):
     commits = set()
     for path in (benched.ROOT / "results").glob(f"{pattern}/runs/*.json"):
