@@ -99,7 +99,7 @@ def bench(folders: tuple[Path, ...] = FOLDERS) -> str:
                 cells = [say(cost), *(say(row, "× ") for row in rows)]
             low, high = place.rank_low, place.rank_high
             rank = f"{low}" if low == high else f"{low}–{high}"
-            told = "" if place.behind else " †"
+            told = "" if place.behind or regime == places.index[0] else " †"
             front = f"**{regime}**" if place.front >= SURE else regime
             cells += [rank + told, say_size(moved[name, regime])]
             out.append(f"| {front} | {' | '.join(cells)} |")
