@@ -44,10 +44,7 @@ def section(results: Results) -> Section:
     runs, terms = flatness.of_runs(pairs), per_run(pairs, results.rows)
     metrics = curves.curve_metrics(results.rows)
     half = metrics[metrics.metric == "alpha_half"]
-    breaks, gains = (
-        curves.metrics_over_seeds(half),
-        curves.metrics_over_seeds(curves.paired_metrics(half)),
-    )
+    breaks, gains = curves.metrics_over_seeds(half), curves.paired_metrics(half)
     names, title = list(terms.architecture.unique()), "Curvature of the loss"
     chart = Chart(title, draw_curvature, (terms, runs), names, describe_pairs, CAPTION)
     probed = PROBED.format(results.training.total.max())
@@ -156,7 +153,8 @@ def say_flatness(
 
     Args:
         runs: from `flatness.of_runs`.
-        breaks, gains: α₅₀ over seeds, and against the baseline, from `curves.metrics_over_seeds`.
+        breaks: α₅₀ over seeds, from `curves.metrics_over_seeds`.
+        gains: the same against the baseline, of each seed, from `curves.paired_metrics`.
     """
     mine, broken, gained = (t[t.architecture == architecture] for t in (runs, breaks, gains))
     ratios = flatness.against_baseline(mine)
@@ -167,8 +165,9 @@ def say_flatness(
         if not np.isnan(measured["mean"]):
             rests = vague[vague.regime.isin([regime, baseline])]
             sentences.append(say_ratio(regime, baseline, measured, trace, judged=rests.empty))
-            more = gained[gained.regime == regime].to_dict("records")
-            sentences += [say_gain(regime, measured, more[0], judged=rests.empty)] if more else []
+            more = gained[gained.regime == regime]
+            said = say_gain(regime, part, more, judged=rests.empty) if len(more) else ""
+            sentences.append(said)
             sentences += [say_vague(rests)] if len(rests) else []
     return [*filter(None, sentences), say_radii(mine, broken)]
 
@@ -211,24 +210,42 @@ def say_vague(runs: pd.DataFrame) -> str:
     )
 
 
-def say_gain(regime: str, measured: dict, gain: dict, judged: bool = True) -> str:
-    """Return how much more noise that flatness would let a model stand, beside what it stands.
+def say_gain(regime: str, ratios: pd.DataFrame, gains: pd.DataFrame, judged: bool = True) -> str:
+    """Return how much more noise that flatness would let a model stand, beside what it stands, and
+    what is left of that, seed by seed.
 
     Were the loss of second order throughout, it would be as high as the baseline's at 1/√ratio
     times its α.
+
+    Args:
+        regime: its name.
+        ratios: its curvature / the baseline's, from `flatness.against_baseline`.
+        gains: its α₅₀ / the baseline's, a row per seed, from `curves.paired_metrics`.
+        judged: whether the ratios bear a verdict.
     """
+    measured, gain = flatness.over_seeds(ratios, "measured"), curves.mean_bounds(gains)
     if not gain["seeds"] or gain["mean_low"] <= 0:
         return ""
     ends = {name: measured[name] ** -0.5 for name in ("mean", "low", "high")}
     expected = {"mean": ends["mean"], "low": ends["high"], "high": ends["low"]}
-    apart = gain["low"] > expected["high"] or gain["high"] < expected["low"]
-    known = np.isfinite([expected["low"], expected["high"], gain["low"], gain["high"]]).all()
-    word = "flatness does not explain it" if apart else "the intervals agree"
+    both = gains.merge(ratios[["seed", "measured"]], on="seed")
+    root = both.measured**0.5
+    left = curves.mean_bounds(both.assign(low=both.low * root, high=both.high * root))
     return (
         f"That would raise α₅₀ by a factor of {interval(expected)}, were the loss of second order "
         f"throughout; {regime} stands {bounds(gain, log=True)} times the noise"
-        f"{': ' + word if judged and (known or apart) else ''}."
+        f"{say_left(left, measured) if judged else ''}."
     )
+
+
+def say_left(left: dict, measured: dict) -> str:
+    """Return what of a gain is left when that which flatness allows is divided off."""
+    if not np.isfinite([left["low"], left["high"]]).all():
+        return ""
+    part = left["low"] > 1 and measured["high"] < 1
+    apart = "flatness does not explain " + ("all of it" if part else "it")
+    word = apart if left["low"] > 1 or left["high"] < 1 else "the two are not told apart"
+    return f", {bounds(left, log=True)} times what that allows, seed by seed: {word}"
 
 
 def say_radii(runs: pd.DataFrame, breaks: pd.DataFrame) -> str:
