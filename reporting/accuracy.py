@@ -14,6 +14,7 @@ from analysis import intervals
 from analysis.shape import find_flags, flags_of_pairs
 from analysis.verdicts import RESOLVED
 from reporting.plots import (
+    FEW,
     MANY,
     above_chance,
     looks,
@@ -107,6 +108,7 @@ def draw_effects(
     origin = set_alpha_axis(axes, rows.alpha, scale=find_scale(rows))
     axes.axhline(0, color="black", lw=0.8)
     drawn = {r: k for r, k in looks(rows.regime).items() if (effects.regime == r).any()}
+    crowded = len(drawn) > FEW // 2
     for (regime, look), shift in zip(drawn.items(), side_by_side(len(drawn)), strict=True):
         mine, dots = effects[effects.regime == regime], seeds[seeds.regime == regime]
         spread = place(dots.alpha, origin) * shift
@@ -114,8 +116,13 @@ def draw_effects(
         seed["rasterized"] = len(dots) > MANY
         axes.plot(spread, 100 * dots.accuracy, color=look["color"], **seed)
         mine = mine[mine.half.notna()]
-        for resolved, part in mine.groupby(mine.verdict.isin(RESOLVED)):
+        found = mine.verdict.isin(RESOLVED)
+        for resolved, part in mine.groupby(found):
             label = f"{regime} − {intervals.baseline_of(rows)}, n = {mine.seeds.max()}"
+            if not crowded:
+                label += f", {'resolved' if resolved else 'not resolved'}"
+            elif resolved != found.any():
+                label = "_"  # one entry for both
             axes.errorbar(
                 place(part.alpha, origin) * shift,
                 100 * part.effect,
@@ -124,8 +131,10 @@ def draw_effects(
                 color=look["color"],
                 mfc=look["color"] if resolved else "white",
                 capsize=3,
-                label=f"{label}, {'resolved' if resolved else 'not resolved'}",
+                label=label,
             )
+    if crowded:
+        axes.plot([], [], "o", color="0.3", mfc="white", label="open: not resolved")
     set_points_axis(axes, "effect")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="upper left")

@@ -28,7 +28,7 @@ INTRO = (
     "tolerance, and 95% of its ranks lie between those given. It says how far the order is that of "
     "these seeds, each by itself, and few agree by chance: of two equal methods one stays ahead in "
     "97.5% of resamples in a quarter of experiments of three seeds, a ninth of six, 7% of ten. "
-    "Verdicts are the words, and which methods are told from the first. {training}"
+    "Conclude from the words and from behind, not from ranks. {training}"
 )
 """What the section says before its tables."""
 TOGETHER = (
@@ -167,8 +167,8 @@ def ranking_table(ranks: dict[str, pd.DataFrame], architecture: str) -> Table:
     seeds = " and ".join(str(n) for n in sorted({int(t.seeds.max()) for t in mine.values()}))
     caption = (
         f"{architecture}: how often first by tolerance; how often on the front of cost and "
-        f"tolerance; ranks that 95% of resamples of {seeds} seeds lie between; behind: told from "
-        "the first over pairs of a seed (t, Holm); the best is among the others with 95%"
+        f"tolerance; ranks that 95% of resamples of {seeds} seeds lie between; behind: stands "
+        "less than the first, paired by seed (t, Holm); with 95% the best is not called so"
     )
     return Table(caption, ["Method", *(f"Under {noise}" for noise in mine)], body)
 
