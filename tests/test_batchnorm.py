@@ -129,6 +129,7 @@ def test_both_policies_are_compared_over_the_same_draws(results):
     assert none[none.alpha == 1].reestimated.isna().all()
 
 
+@pytest.mark.slow
 def test_tables_say_which_policy_and_the_headline_is_frozen(results, tmp_path_factory):
     made = report.rebuild(results)
     assert set(made.sweep.batchnorm) == {"frozen", REESTIMATED} and "noise" not in made.sweep

@@ -161,6 +161,7 @@ SMALL = {"alphas": (0.0, 0.05, 0.1, 0.5, 2.0), "draws": 2}
 FILES = {"curvature.csv", "flatness.csv", "curvature.png", "curvature.pdf"}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_the_report_has_a_section_only_where_pairs_were_measured(tmp_path):
     plain = make_results(tmp_path / "plain", make_plan(("mlp", "vit"), **SMALL))

@@ -184,6 +184,7 @@ def test_wrong_input_is_said_in_one_line(words, said, command):
     assert said in done.stderr
 
 
+@pytest.mark.slow
 def test_training_and_evaluating_from_the_command_line(command, tmp_path, mnist):
     done = command("train.py")
     assert done.returncode == 0, done.stderr

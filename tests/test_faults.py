@@ -156,6 +156,7 @@ SLOWLY = partial(launch.slowly, 0.02)
 SLOWLY_WITHOUT_FIGURES = partial(launch.together, launch.no_figures, SLOWLY)
 
 
+@pytest.mark.slow
 def test_three_kills_leave_no_trace(home, reference):
     stages = kill_until_done(home, itertools.islice(random_kills(0, 1.5), 3), before=SLOWLY)
     mended(home, reference)
@@ -277,6 +278,7 @@ def test_signals_to_all_processes_at_any_instant(number, home, undisturbed, refe
     mended(home, reference)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_told_to_stop_alone_gives_its_run_to_another(home, reference):
     it = start(home, before=SLOWLY_WITHOUT_FIGURES)
     it.until("epoch 1/3")
@@ -432,6 +434,7 @@ def test_two_at_once_share_the_work(home, reference):
     assert sum(text.count(": epoch ") for text in texts) == RUNS * EPOCHS
 
 
+@pytest.mark.slow
 def test_two_at_once_that_know_nothing_of_each_other_end_the_same(home, reference):
     slowly = partial(launch.slowly, 0.05)  # so that they meet, however late the second starts
     blind = partial(launch.together, launch.without_claims, launch.no_figures, slowly)
@@ -457,6 +460,7 @@ def test_a_status_that_a_dead_process_left_delays_nobody(home, reference):
     assert "another process" not in mended(home, reference)
 
 
+@pytest.mark.slow
 def test_work_on_another_machine_is_awaited_as_long_as_it_shows_signs_of_life(home, reference):
     half_trained(home)
     [left] = (home / "results" / "status").glob("*.json")

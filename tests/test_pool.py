@@ -95,6 +95,7 @@ def test_what_cannot_be_done_now_is_done_after_the_others(monkeypatch):
     assert [job for job, kind, _ in events if kind == Kind.DONE] == [1, 2, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fate", "reason"),
     [("quiet", "ended without an answer"), ("slow", "gave no sign of life for 0.01 minutes")],

@@ -130,6 +130,7 @@ def test_reference_alpha_is_matched_exactly_and_empty_where_not_swept(tmp_path):
     assert "–" in found.text and "nan" not in found.text.lower()
 
 
+@pytest.mark.slow
 def test_printed_summary_is_the_documented_one(folder):
     run = run_report("--results-dir", folder)
     assert (run.returncode, run.stderr) == (0, "")
@@ -289,6 +290,7 @@ def test_measurements_under_other_settings_do_not_mix(folder):
 # --- repeatable, light, alone -------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_same_inputs_give_the_same_bytes_in_any_surroundings(folder, tmp_path):
     copy = tmp_path / "elsewhere" / "copy"
     shutil.copytree(folder, copy)
@@ -395,6 +397,7 @@ def test_page_gives_verdicts_with_n_and_provenance(made):
     assert "2-core CPU" in words and "peak_lr" in words and "Nothing: every run" in words
 
 
+@pytest.mark.slow
 def test_strengths_of_one_run_alone_stand_in_curves_and_not_in_tables(folder):
     report.rebuild(folder)
     before = (folder / "effects.csv").read_bytes()
@@ -596,6 +599,7 @@ def test_a_regime_that_is_not_registered_is_drawn(made):
     assert "another (mean, n = 3 seeds)" in {line.get_label() for line in axes.lines}
 
 
+@pytest.mark.slow
 def test_a_further_section_is_one_function_more(folder, monkeypatch):
     def section(results) -> Section:
         def draw(axes, rows):
@@ -653,6 +657,7 @@ def part(folder: Path, keep, **changes) -> Path:
     return make_results(folder, make_plan(**{**SMALL, **changes}), keep)
 
 
+@pytest.mark.slow
 def test_parts_from_two_machines_make_the_whole(folder, tmp_path):
     one = part(tmp_path / "one", lambda run, point: run.architecture == "mlp")
     two = part(tmp_path / "two", lambda run, point: run.architecture == "cnn")
@@ -722,6 +727,7 @@ def contradicting(folder: Path, what: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["measurement", "weights"])
 def test_what_agrees_is_taken_and_conflicts_are_named(folder, tmp_path, what):
     target, new = tmp_path / "target", tmp_path / "new"
@@ -794,6 +800,7 @@ def test_a_damaged_record_of_ours_is_replaced_and_kept_aside(folder, tmp_path):
     assert mine.with_name(mine.name + ".corrupt").exists()
 
 
+@pytest.mark.slow
 def test_two_folders_are_refused_and_one_may_be_said_twice(folder, tmp_path):
     before = contents(folder)
     run = run_report(folder, "--results-dir", tmp_path / "other")

@@ -94,6 +94,7 @@ def test_tables_rebuilt_from_records_equal_the_tables_written(copied):
     assert snapshot(results) == before
 
 
+@pytest.mark.slow
 def test_the_status_is_that_of_the_folders_plan_on_any_machine(command, finished):
     """Whatever the machine: nothing is computed, and nothing written."""
     before = snapshot(finished)
@@ -137,6 +138,7 @@ def test_bad_data_files_end_with_status_2_and_write_nothing(harm, command, tmp_p
     assert snapshot(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_a_second_run_trains_nothing_and_changes_nothing(copied, command):
     before = snapshot(copied)
     done = command("run_experiments.py", "mlp", "vit", *MAIN[1:], "--seeds", "0", "1")
@@ -146,6 +148,7 @@ def test_a_second_run_trains_nothing_and_changes_nothing(copied, command):
     assert snapshot(copied) == before
 
 
+@pytest.mark.slow
 def test_the_numbers_do_not_depend_on_the_workers_or_on_what_else_runs(finished, command, tmp_path):
     done = command(*MAIN, "vit", "mlp", "--seeds", "1", "--workers", "1")
     assert done.returncode == 0, done.stderr
@@ -159,6 +162,7 @@ def test_the_numbers_do_not_depend_on_the_workers_or_on_what_else_runs(finished,
     assert compared == 4
 
 
+@pytest.mark.slow
 def test_a_subset_adds_rows_and_takes_none_away(copied, command):
     before = pd.read_csv(copied / "results" / "sweep.csv")
     done = command("run_experiments.py", "cnn", *MAIN[1:], "--seeds", "0")
@@ -181,6 +185,7 @@ def test_folders_merge_by_copying_records(finished, tmp_path):
     assert tables(home) == tables(finished / "results")
 
 
+@pytest.mark.slow
 def test_more_draws_extend_a_record_and_change_none(copied, command):
     before = {p.name: records.load(p) for p in (copied / "results" / "runs").glob("mlp*.json")}
     words = [w if w != "2" else "3" for w in MAIN[1:]]
@@ -195,6 +200,7 @@ def test_more_draws_extend_a_record_and_change_none(copied, command):
         assert old["weights"] == new["weights"]
 
 
+@pytest.mark.slow
 def test_another_recipe_never_mixes(copied, command):
     before = snapshot(copied / "results" / "runs")
     done = command("run_experiments.py", "mlp", *MAIN[1:], "--seeds", "0", "--peak-lr", "0.001")
@@ -207,6 +213,7 @@ def test_another_recipe_never_mixes(copied, command):
     assert len(summary) == 2  # of the recipe asked for last
 
 
+@pytest.mark.slow
 def test_a_clean_run_is_kept_when_only_the_training_noise_changes(copied, command):
     done = command("run_experiments.py", "mlp", *MAIN[1:], "--seeds", "0", "--alpha-train", "0.9")
     assert done.returncode == 0, done.stderr
@@ -214,6 +221,7 @@ def test_a_clean_run_is_kept_when_only_the_training_noise_changes(copied, comman
     assert "new: train and measure: mlp noisy (0)" in done.stdout
 
 
+@pytest.mark.slow
 def test_validation_leaves_the_test_set_closed(command, tmp_path, mnist):
     done = command(*MAIN, "mlp", "--seeds", "0", "--validation-size", "1000", "--regimes", "clean")
     assert done.returncode == 0, done.stderr
@@ -262,6 +270,7 @@ def test_a_plan_with_what_is_not_known_here_is_refused_in_a_line(
     assert snapshot(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_the_sanity_check_says_so(command, mnist, data_dir):
     done = command("sanity_check.py", "--data-dir", str(data_dir), folders=False)
     assert done.returncode == 0, done.stderr

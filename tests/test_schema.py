@@ -63,6 +63,7 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_every_edit_of_every_key_is_refused_in_one_line_or_enters_the_tables(folder):
     path, accepted, kinds = folder / "runs" / REAL.name, 0, {}
     plan = load_plan(folder)

@@ -70,6 +70,7 @@ def test_the_correlation_is_spearmans_and_its_interval_covers(results):
     assert np.isnan(quantised.correlate(np.ones(9), x[0, :9])[0])
 
 
+@pytest.mark.slow
 def test_the_report_shows_both(results):
     report.rebuild(results)
     text = (results / "report.md").read_text()

@@ -120,6 +120,7 @@ def test_noise_is_fresh_in_every_batch_and_the_optimiser_steps_the_clean_weights
     assert not any(torch.equal(a, b) for a, b in itertools.pairwise(gaps))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RESUMED)
 @pytest.mark.parametrize("regime", DEFAULT_REGIMES)
 def test_going_on_from_any_epoch_gives_the_same_weights(name, regime, shapes):

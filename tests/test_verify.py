@@ -225,6 +225,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
+@pytest.mark.slow
 def test_a_run_of_the_committed_reference_is_verified(data_dir, mnist):
     before = contents(REFERENCE)
     done = run(data_dir, REFERENCE, "1")
