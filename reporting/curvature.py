@@ -166,7 +166,7 @@ def say_flatness(
             rests = vague[vague.regime.isin([regime, baseline])]
             sentences.append(say_ratio(regime, baseline, measured, trace, judged=rests.empty))
             more = gained[gained.regime == regime]
-            said = say_gain(regime, part, more, judged=rests.empty) if len(more) else ""
+            said = say_gain(regime, measured, part, more, judged=rests.empty) if len(more) else ""
             sentences.append(said)
             sentences += [say_vague(rests)] if len(rests) else []
     return [*filter(None, sentences), say_radii(mine, broken)]
@@ -210,7 +210,9 @@ def say_vague(runs: pd.DataFrame) -> str:
     )
 
 
-def say_gain(regime: str, ratios: pd.DataFrame, gains: pd.DataFrame, judged: bool = True) -> str:
+def say_gain(
+    regime: str, measured: dict, ratios: pd.DataFrame, gains: pd.DataFrame, judged: bool = True
+) -> str:
     """Return how much more noise that flatness would let a model stand, beside what it stands, and
     what is left of that, seed by seed.
 
@@ -219,11 +221,11 @@ def say_gain(regime: str, ratios: pd.DataFrame, gains: pd.DataFrame, judged: boo
 
     Args:
         regime: its name.
-        ratios: its curvature / the baseline's, from `flatness.against_baseline`.
+        measured, ratios: its curvature / the baseline's, over seeds and of each.
         gains: its α₅₀ / the baseline's, a row per seed, from `curves.paired_metrics`.
         judged: whether the ratios bear a verdict.
     """
-    measured, gain = flatness.over_seeds(ratios, "measured"), curves.mean_bounds(gains)
+    gain = curves.mean_bounds(gains)
     if not gain["seeds"] or gain["mean_low"] <= 0:
         return ""
     ends = {name: measured[name] ** -0.5 for name in ("mean", "low", "high")}

@@ -4,6 +4,7 @@ Here where more than two regimes were measured; with two, `endpoints` says it al
 """
 
 import functools
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from reporting.frontier import CAPTION, draw_front
 from reporting.results import Results
 from reporting.section import Chart, Section
 from reporting.text import NONE, Table, number
+from store.records import Record
 
 ENDS = (COST, TOLERANCE)
 INTRO = (
@@ -209,8 +211,9 @@ def noisy_word(noise: str) -> str:
     return "Gaussian noise" if noise == "gaussian" else noise
 
 
-def training_table(results: Results) -> Table:
-    """Return what the training of each method cost and how far it moved the weights."""
+def trainings(records: Iterable[Record]) -> pd.DataFrame:
+    """Return what training cost and how far it moved the weights: a row per architecture and regime
+    with cost, teacher and size (means over seeds) and n; empty where no record tells."""
     facts = [
         {
             "architecture": record["identity"]["architecture"],
@@ -219,18 +222,25 @@ def training_table(results: Results) -> Table:
             "teacher": record["realised"].get("teacher"),
             "size": mean_size(record["realised"].get("sizes", [])),
         }
-        for record in results.records
+        for record in records
         if "realised" in record
     ]
     if not facts:
-        return Table("", [], [])
+        return pd.DataFrame()
     table = pd.DataFrame(facts).astype({"teacher": float, "size": float})
-    means = table.groupby(["architecture", "regime"], sort=False).agg(
+    return table.groupby(["architecture", "regime"], sort=False).agg(
         cost=("cost", "mean"),
         teacher=("teacher", "mean"),
         size=("size", "mean"),
         n=("cost", "size"),
     )
+
+
+def training_table(results: Results) -> Table:
+    """Return what the training of each method cost and how far it moved the weights."""
+    means = trainings(results.records)
+    if means.empty:
+        return Table("", [], [])
     body = [
         [*name, number(row.cost, 2), number(row.teacher, 2), say_size(row["size"]), f"{row.n:.0f}"]
         for name, row in means.iterrows()

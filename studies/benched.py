@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from reporting.side_by_side import mean_size, say_size
+from reporting.side_by_side import say_size, trainings
 from reporting.transfer import best_table
 from store.records import load_all
 from studies.bench import PLAIN
@@ -65,20 +65,11 @@ def read(name: str, folders: tuple[Path, ...] = FOLDERS) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def sizes(folder: Path) -> pd.Series:
-    """Return the realised size of a method's perturbations by architecture and regime: the mean
-    over epochs and seeds; NaN where it has none."""
-    found = load_all(folder / "runs")[0]
-    names = [[record["identity"][key] for key in ("architecture", "regime")] for record in found]
-    values = [mean_size(record["realised"].get("sizes", [])) for record in found]
-    index = pd.MultiIndex.from_tuples([tuple(name) for name in names])
-    return pd.Series(values, index).groupby(level=[0, 1]).mean()
-
-
 def bench(folders: tuple[Path, ...] = FOLDERS) -> str:
     """Return cost and tolerances of every method against plain training, and how far it moved the
     weights, a table for each architecture, the most tolerant of Gaussian noise first."""
-    ends, ranks, moved = read("methods", folders), read("ranking", folders), sizes(folders[0])
+    ends, ranks = read("methods", folders), read("ranking", folders)
+    moved = trainings(load_all(folders[0] / "runs")[0])["size"]
     ends = ends[ends.baseline == CLEAN]
     noises = list(ends.noise.unique())
     out = []
