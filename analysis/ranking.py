@@ -3,12 +3,16 @@
 Means over seeds put methods in an order that other seeds might change. Seeds are drawn anew with
 replacement, whole: all methods of a seed share initial weights, batches and noise. Of n seeds,
 n − 1 are drawn each time, so that resampled means vary as means of n do (Rao and Wu, 1988, JASA 83;
-n of n would vary too little, by a third with three seeds). What comes out says how far the order
-is that of these seeds. It is no verdict: verdicts are read from intervals, in `endpoints`.
+n of n would vary too little, by a third with three seeds). Of few seeds all resamples are taken.
+What comes out says how far the order is that of these seeds. It is no verdict: verdicts are read
+from intervals, in `endpoints`.
 
 A strength α₅₀ that a sweep does not reach counts as its bound, and methods that are equal share a
 place: "first in half of the resamples" may then mean that two were never seen to fall.
 """
+
+from itertools import combinations_with_replacement
+from math import comb
 
 import numpy as np
 import pandas as pd
@@ -19,7 +23,8 @@ from analysis.intervals import RUN, baseline_of, draw_means
 from analysis.verdicts import step_down
 
 REPEATS = 10_000
-"""Resamples: the standard error of a share is then at most half a percent."""
+"""Resamples, at most: the standard error of a share is then half a percent; of up to 8 seeds there
+are fewer, and shares have no error."""
 SAME = 1e-9
 """Values that differ by less are equal: sums of the same numbers may be rounded differently."""
 COLUMNS = [
@@ -28,9 +33,7 @@ COLUMNS = [
 ]
 
 
-def ranking(
-    rows: pd.DataFrame, baseline: str | None = None, repeats: int = REPEATS
-) -> pd.DataFrame:
+def ranking(rows: pd.DataFrame, baseline: str | None = None, most: int = REPEATS) -> pd.DataFrame:
     """Return the place of every method by tolerance, and whether it is on the Pareto front.
 
     Ranked are the methods that have the most seeds, over the seeds that all of them have; at least
@@ -39,7 +42,7 @@ def ranking(
     Args:
         rows: the measurements, as in `intervals`.
         baseline: the regime that cost and tolerance are relative to; it is ranked with the others.
-        repeats: resamples.
+        most: resamples, at most.
 
     Returns:
         A row per architecture and regime: seeds, censored (of them, those whose α₅₀ is a bound),
@@ -60,8 +63,8 @@ def ranking(
         known = (tables["start"].notna() & tables["half"].notna()).loc[:, list(tables["half"])]
         if baseline not in known or not known[baseline].any():
             continue
-        most = known.sum().max()
-        chosen = [name for name in known if known[name].sum() == most or name == baseline]
+        seen = known.sum()
+        chosen = [name for name in known if seen[name] == seen.max() or name == baseline]
         seeds = known.index[known[chosen].all(axis=1)]
         if len(seeds) < 2 or len(chosen) < 2:
             continue
@@ -74,7 +77,7 @@ def ranking(
             "cost": cost.mean(axis=0),
             "tolerance": np.exp(tolerance.mean(axis=0)),
             "on_front": on_front(cost.mean(axis=0), tolerance.mean(axis=0)),
-            **resampled(cost, tolerance, repeats),
+            **resampled(cost, tolerance, most),
             "behind": behind(half.to_numpy(), bound.to_numpy(dtype=bool)),
         }
         out.append(pd.DataFrame({"architecture": architecture, "regime": chosen, **found}))
@@ -113,28 +116,53 @@ def on_front(cost: np.ndarray, tolerance: np.ndarray) -> np.ndarray:
     return ~(no_worse & better).any(axis=-1)
 
 
-def resample(n: int, repeats: int = REPEATS) -> np.ndarray:
-    """Return the weights of n ≥ 2 seeds in each resample of n − 1 of them, (repeats, n)."""
-    return np.random.default_rng(0).multinomial(n - 1, np.full(n, 1 / n), repeats) / (n - 1)
+def resamples(n: int, most: int = REPEATS) -> tuple[np.ndarray, np.ndarray]:
+    """Return the resamples of n − 1 of n ≥ 2 seeds: all, where they are at most `most`, else that
+    many at random.
+
+    Returns:
+        The weight of each seed in each, (resamples, n), and their probabilities, (resamples,).
+    """
+    even = np.full(n, 1 / n)
+    if comb(2 * n - 2, n - 1) > most:
+        counts = np.random.default_rng(0).multinomial(n - 1, even, most)
+        return counts / (n - 1), np.full(most, 1 / most)
+    drawn = combinations_with_replacement(range(n), n - 1)
+    counts = np.array([np.bincount(which, minlength=n) for which in drawn])
+    return counts / (n - 1), stats.multinomial.pmf(counts, n - 1, even)
 
 
-def resampled(cost: np.ndarray, tolerance: np.ndarray, repeats: int) -> dict[str, np.ndarray]:
+def central(values: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Return what 95% of values lie between.
+
+    Args:
+        values: (resamples, …).
+        share: their probabilities, (resamples,).
+
+    Returns:
+        (2, …): below the first, and above the second, are at most 2.5%.
+    """
+    ends = (0.025, 0.975)
+    return np.quantile(values, ends, axis=0, method="inverted_cdf", weights=share)
+
+
+def resampled(cost: np.ndarray, tolerance: np.ndarray, most: int) -> dict[str, np.ndarray]:
     """Return first, front, rank_low and rank_high of each method: see `ranking`.
 
     Args:
         cost, tolerance: of each seed, (seeds, methods).
-        repeats: resamples.
+        most: resamples, at most.
     """
-    weights = resample(len(cost), repeats)
-    costs, tolerances = weights @ cost, weights @ tolerance  # (repeats, seeds) -> (…, methods)
+    weights, share = resamples(len(cost), most)
+    costs, tolerances = weights @ cost, weights @ tolerance  # (resamples, seeds) -> (…, methods)
     leads = tolerances >= tolerances.max(axis=1, keepdims=True) - SAME
-    above = tolerances[:, None, :] > tolerances[:, :, None] + SAME  # (repeats, i, j)
-    ranks = 1 + above.sum(axis=2)
+    above = tolerances[:, None, :] > tolerances[:, :, None] + SAME  # (resamples, i, j)
+    low, high = central(1 + above.sum(axis=2), share)
     return {
-        "first": (leads / leads.sum(axis=1, keepdims=True)).mean(axis=0),
-        "front": on_front(costs, tolerances).mean(axis=0),
-        "rank_low": np.quantile(ranks, 0.025, axis=0, method="lower"),
-        "rank_high": np.quantile(ranks, 0.975, axis=0, method="higher"),
+        "first": (share @ (leads / leads.sum(axis=1, keepdims=True))).round(12),
+        "front": (share @ on_front(costs, tolerances)).round(12),
+        "rank_low": low,
+        "rank_high": high,
     }
 
 

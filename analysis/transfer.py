@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.intervals import baseline_of, draw_means, paired_effects
-from analysis.ranking import resample
+from analysis.ranking import central, resamples
 
 Training = tuple[str, float]
 """Family and strength of the noise in training."""
@@ -70,13 +70,11 @@ def best_strengths(by_noise: Mapping[str, pd.DataFrame], trainings: list[Trainin
                 if len(seeds) < 2:
                     continue
                 tried = np.array([0.0, *strengths])
-                chosen = tried[(resample(len(seeds)) @ seeds).round(12).argmax(axis=1)]
+                weights, share = resamples(len(seeds))
+                chosen = tried[(weights @ seeds).round(12).argmax(axis=1)]
                 mean = seeds.mean(axis=0)
                 best = int(mean.round(12).argmax())
-                low, high = (
-                    float(np.quantile(chosen, q, method=m))
-                    for q, m in ((0.025, "lower"), (0.975, "higher"))
-                )
+                low, high = map(float, central(chosen, share))
                 found = (len(seeds), tried[best], low, high, mean[best] - mean[0])
                 out.append((family, noise, architecture, alpha, *found))
     return pd.DataFrame(out, columns=BEST)

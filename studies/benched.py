@@ -2,9 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from analysis.curves import crossing
+from analysis.endpoints import TOLERANCE
+from analysis.intervals import RUN, half_width
+from analysis.verdicts import LEVEL
+from reporting.endpoints import ratio_digits
 from reporting.side_by_side import say_size, trainings
+from reporting.sizes import find_halfway
 from reporting.transfer import best_table
 from store.records import load_all
 from studies.bench import PLAIN
@@ -21,7 +28,10 @@ FOLDERS = (BENCH / "gaussian", BENCH / "families")
 STRONGER = BENCH / "stronger"
 """Injection at twice the strength, on the same models where they are the same; added afterwards."""
 CLEAN = PLAIN[0]
+CHANCE = 0.1
 TWICE = "noisy:noise=2"
+BY_RANGE = "bit_errors"
+"""Of one rate it moves weights the less, the narrower their range is; so its size is told too."""
 
 
 def tuned() -> str:
@@ -67,25 +77,29 @@ def read(name: str, folders: tuple[Path, ...] = FOLDERS) -> pd.DataFrame:
 
 def bench(folders: tuple[Path, ...] = FOLDERS) -> str:
     """Return cost and tolerances of every method against plain training, and how far it moved the
-    weights, a table for each architecture, the most tolerant of Gaussian noise first."""
+    weights, a table for each architecture, the most tolerant of Gaussian noise first. A noise that
+    took none halfway to chance has no column."""
     ends, ranks = read("methods", folders), read("ranking", folders)
     moved = trainings(load_all(folders[0] / "runs")[0])["size"]
     ends = ends[ends.baseline == CLEAN]
-    noises = list(ends.noise.unique())
+    noises = list(ends[(ends.endpoint == TOLERANCE) & is_known(ends)].noise.unique())
+    sized = in_size(folders[-1]) if BY_RANGE in noises else {}
     out = []
     for name, mine in ends.groupby("architecture", sort=False):
         places = ranks[(ranks.architecture == name) & (ranks.noise == "gaussian")]
         places = places.set_index("regime").sort_values("tolerance", ascending=False)
-        heads = ["cost, points", *(f"tolerance, {n}" for n in noises), "front", "rank", "‖ε‖/‖W‖"]
+        heads = ["cost, points", *(f"tolerance, {n}" for n in noises)]
+        heads += [f"{BY_RANGE}, in size"] * bool(sized) + ["front", "rank", "‖ε‖/‖W‖"]
         out += ["", f"| {name} | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
         by_row = mine.set_index(["regime", "noise", "endpoint"])
         for regime, place in places.iterrows():
             if regime == CLEAN:
-                cells = ["0", *["× 1"] * len(noises)]
+                cells = ["0", *["× 1"] * (len(noises) + bool(sized))]
             else:
                 cost = by_row.loc[(regime, "gaussian", "cost")]
                 rows = [by_row.loc[(regime, noise, "tolerance")] for noise in noises]
                 cells = [say(cost), *(say(row, "× ") for row in rows)]
+                cells += [sized.get((name, regime), "–")] * bool(sized)
             low, high = place.rank_low, place.rank_high
             rank = f"{low}" if low == high else f"{low}–{high}"
             told = "" if place.behind or regime == places.index[0] else " ≈"
@@ -108,9 +122,57 @@ def say(row: pd.Series, sign: str = "") -> str:
 
 def number(row: pd.Series, sign: str = "") -> str:
     """Return a value with its interval; – where no fall was seen that far."""
-    if row.value_low != row.value_high:
+    if not is_known(row):
         return "–"
-    return f"{sign}{row.value_low:.2f} [{row.low:.2f}, {row.high:.2f}]"
+    digits = ratio_digits(row) if sign else 2  # a cost bears its word out with two
+    return f"{sign}{row.value_low:.2f} [{row.low:.{digits}f}, {row.high:.{digits}f}]"
+
+
+def is_known(ends: pd.DataFrame) -> pd.Series:
+    """Return where a value is known, and not only bounds of it."""
+    return ends.value_low == ends.value_high
+
+
+def in_size(folder: Path) -> dict[tuple[str, str], str]:
+    """Return, by architecture and method, how many times the size of `BY_RANGE` that plain training
+    stands until halfway to chance the method stands."""
+    sizes = pd.read_csv(folder / "sizes.csv").rename(columns={"alpha_test": "strength"})
+    parts = sizes[sizes.noise == BY_RANGE].groupby(RUN)
+    return ratios({run: find_halfway(part, CHANCE) for run, part in parts})
+
+
+def ratios(found: dict[tuple[str, str, int], float]) -> dict[tuple[str, str], str]:
+    """Return a number of each run over that of plain training, paired by seed: the geometric mean
+    with a t-interval; those of an architecture hold together (Bonferroni)."""
+    logs = np.log(pd.Series(found).rename_axis(RUN))
+    said = {}
+    for name, mine in logs.groupby("architecture"):
+        table = mine.droplevel("architecture").unstack("regime")  # (seeds, methods)
+        against = table.drop(columns=CLEAN).sub(table[CLEAN], axis=0).dropna(axis=1)
+        for regime, log in against.items():
+            half = half_width(log, level=1 - (1 - LEVEL) / len(against.columns))
+            ends = np.exp(log.mean() + half * np.array([0, -1, 1]))
+            said[name, regime] = "× {:.2f} [{:.2f}, {:.2f}]".format(*ends)
+    return said
+
+
+def to_ninety() -> str:
+    """Return how much Gaussian noise the MLP stands until 90% correct over that of plain training:
+    of the methods that start more than two points below it, and of the most tolerant two."""
+    table = pd.read_csv(FOLDERS[0] / "sweep.csv")
+    table = table[table.architecture == "mlp"]
+    means = table.groupby([*RUN, "alpha_test"]).accuracy.mean().reset_index("alpha_test")
+    found = {}
+    for run, part in means[means.alpha_test > 0].groupby(RUN):
+        low, high = crossing(part.alpha_test.to_numpy(), part.accuracy.to_numpy(), 0.9)
+        found[run] = low if low == high else float("nan")
+    said = ratios(found)
+    ranks = read("ranking")
+    ranks = ranks[(ranks.architecture == "mlp") & (ranks.noise == "gaussian")]
+    ranks = ranks.sort_values("tolerance", ascending=False)
+    low = [name for name in ranks.regime[ranks.cost > 2] if ("mlp", name) in said]
+    parts = [f"`{name}` {said['mlp', name]}" for name in (*low, *ranks.regime[:2])]
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def methods() -> str:
@@ -130,7 +192,8 @@ def methods() -> str:
     twice = [more.loc[(CLEAN, TWICE, end)] for end in ("tolerance", "cost")]
     return (
         f"Of {len(ranks) - 1} methods {better[0].sum()} stand more Gaussian noise than plain "
-        f"training, {both} of them also more than plain injection (MLP, {first.seeds} seeds). "
+        f"training, {both} of them more than plain injection (MLP, {first.seeds} seeds). "
         f"`{first.regime}` stands most{apart}, {number(tolerance, '× ')}, for {number(cost)} "
-        f"points; injection twice as strong {number(twice[0], '× ')}, for {number(twice[1])}."
+        f"points; injection twice as strong, tried afterwards, {number(twice[0], '× ')}, for "
+        f"{number(twice[1])}."
     )

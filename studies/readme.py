@@ -185,6 +185,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "methods": benched.methods,
     "tuned": benched.tuned,
     "bench": benched.bench,
+    "ninety": benched.to_ninety,
     "stronger": benched.stronger,
     "transfer": benched.transfer,
     "speed": timed.speed,
