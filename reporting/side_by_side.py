@@ -44,11 +44,11 @@ EQUAL_BUDGET = (
 )
 EQUAL_EPOCHS = (
     "Equal epochs: every method passed through the training images as often, and paid for it what "
-    "the table of training costs says (--budget N would give all the same)."
+    "the table of passes says (--budget N would give all the same)."
 )
 COUNTED = (
-    "Cost in training as counted, forward and backward passes together, in epochs of plain "
-    "training (mean over seeds); teacher: what training it took, not in the cost; ‖ε‖/‖w‖: the "
+    "Passes of training as counted, forward and backward together, in epochs of plain training "
+    "(mean over seeds); teacher: those of training it, not among them; ‖ε‖/‖w‖: the "
     "realised size of the method's perturbations of the weights, mean over epochs and seeds, 0 "
     "where it never was active, – where it has none"
 )
@@ -264,7 +264,7 @@ def training_table(results: Results) -> Table:
         [*name, number(row.cost, 2), number(row.teacher, 2), say_size(row["size"]), f"{row.n:.0f}"]
         for name, row in means.iterrows()
     ]
-    return Table(COUNTED, ["Architecture", "Method", "Cost", "Teacher", "‖ε‖/‖w‖", "Seeds"], body)
+    return Table(COUNTED, ["Architecture", "Method", "Passes", "Teacher", "‖ε‖/‖w‖", "Seeds"], body)
 
 
 def mean_size(sizes: list[float | None]) -> float:
