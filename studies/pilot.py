@@ -38,13 +38,10 @@ ENOUGH = 0.1
 """Points of accuracy: what less than this is gained by is no reason to train twice as long."""
 
 
-def epochs_table(found: list[records.Record]) -> pd.DataFrame:
-    """Return a row per architecture, regime and number of epochs.
-
-    Columns: `n` seeds, `accuracy` without noise in percent, and what twice the epochs gain, in
-    points: the mean over the seeds of both with its 95% t-interval; NaN where they are missing.
-    """
-    cells = pd.DataFrame(
+def accuracies(found: list[records.Record]) -> pd.DataFrame:
+    """Return a row per record: architecture, regime, epochs, seed, and accuracy without noise in
+    percent."""
+    return pd.DataFrame(
         {
             "architecture": record["identity"]["architecture"],
             "regime": record["identity"]["regime"],
@@ -54,6 +51,15 @@ def epochs_table(found: list[records.Record]) -> pd.DataFrame:
         }
         for record in found
     )
+
+
+def epochs_table(found: list[records.Record]) -> pd.DataFrame:
+    """Return a row per architecture, regime and number of epochs.
+
+    Columns: `n` seeds, `accuracy` without noise in percent, and what twice the epochs gain, in
+    points: the mean over the seeds of both with its 95% t-interval; NaN where they are missing.
+    """
+    cells = accuracies(found)
     order = [name for name in DEFAULT_ARCHITECTURES if name in set(cells.architecture)]
     table = []
     for (architecture, regime), group in cells.groupby(["architecture", "regime"]):
@@ -66,6 +72,17 @@ def epochs_table(found: list[records.Record]) -> pd.DataFrame:
     table = pd.DataFrame(table, columns=names)
     key = table.architecture.map(order.index)
     return table.iloc[np.lexsort([table.epochs, table.regime, key])].round(4).reset_index(drop=True)
+
+
+def gain_apart(found: list[records.Record], architecture: str, epochs: int) -> tuple[float, float]:
+    """Return by how much more twice the epochs gain trained noisy than clean, in points, paired by
+    seed: the mean with its 95% t-interval."""
+    cells = accuracies(found)
+    cells = cells[cells.architecture == architecture]
+    table = cells.pivot(index="seed", columns=["regime", "epochs"], values="accuracy")
+    gains = [table[regime, 2 * epochs] - table[regime, epochs] for regime in DEFAULT_REGIMES]
+    apart = (gains[1] - gains[0]).dropna()
+    return apart.mean(), half_width(apart)
 
 
 def rows_without_noise(record: records.Record) -> list:

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 import noises
-from config import REESTIMATED
+from config import EPOCHS, REESTIMATED
 from machine import words
 from models import DEFAULT_ARCHITECTURES
-from studies import benched, timed
+from store.records import load_all
+from studies import benched, pilot, timed
 from studies.timed import REFERENCE, ROOT
 
 PROTECTION = ROOT / "results" / "protection"
@@ -129,6 +130,18 @@ def gains() -> str:
     return "\n".join(lines)
 
 
+def apart() -> str:
+    """Return by how much more than clean training noisy training gains by twice the epochs, for
+    what is not trained until doubling gains nothing."""
+    records, _ = load_all(REFERENCE / "pilot" / "epochs" / "runs")
+    said = []
+    for name, enough in pilot.choice(pilot.epochs_table(records)).items():
+        if enough is None:
+            gain, half = pilot.gain_apart(records, name, EPOCHS[name])
+            said.append(f"{gain:+.2f} ± {half:.2f} ({name})")
+    return ", ".join(said)
+
+
 def protects() -> str:
     """Return under how many kinds of noise training with Gaussian noise is better, and worse: of
     those that take the clean model about halfway to chance."""
@@ -178,6 +191,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "batchnorm": batchnorm,
     "flatness": flatness,
     "gains": gains,
+    "apart": apart,
     "quick": timed.quick,
     "minutes": timed.minutes,
     "protects": protects,
