@@ -17,6 +17,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.curves import chance_of
+from analysis.endpoints import COST, halves
 from analysis.intervals import GROUP, RUN, baseline_of
 from analysis.verdicts import LEVEL, MARGIN
 
@@ -114,6 +115,27 @@ def flags_of_pairs(
         seen = dict.fromkeys(flag for key in keys for flag in found.get(key, ()))
         words.append("; ".join(seen))
     return pd.Series(words, index=effects.index, dtype=object)
+
+
+def flags_of_endpoints(
+    ends: pd.DataFrame, rows: pd.DataFrame, flags: pd.DataFrame, baseline: str | None = None
+) -> pd.Series:
+    """Return what is flagged of either run of each of `endpoints`, in words, "" where nothing is;
+    indexed like `ends`. Cost rests on α = 0; tolerance on the strengths between which α₅₀ lies in
+    any seed of the two."""
+    baseline, half, words = baseline or baseline_of(rows), halves(rows), []
+    for row in ends.itertuples():
+        both = [baseline, row.regime]
+        mine = flags[(flags.architecture == row.architecture) & flags.regime.isin(both)]
+        low = high = 0.0
+        if row.endpoint != COST:
+            runs = half[(half.architecture == row.architecture) & half.regime.isin(both)]
+            alpha = rows.alpha[rows.architecture == row.architecture]
+            low = alpha[alpha <= runs.low.min()].max()
+            high = alpha[alpha >= runs.high.max()].min()  # NaN where it is not reached
+        at = mine.alpha.between(low, np.inf if np.isnan(high) else high)
+        words.append("; ".join(dict.fromkeys(mine.flag[at])))
+    return pd.Series(words, index=ends.index, dtype=object)
 
 
 def most_collapses(seeds: int) -> float:

@@ -62,10 +62,12 @@ def population(rows: pd.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray]:
     return wide.index.unique("alpha").to_numpy(), wide.to_numpy().reshape(*shape, -1)
 
 
-def resampled(rng, repeats: int, seeds: int, alphas: np.ndarray, pool: np.ndarray) -> Data:
+def resampled(
+    rng, repeats: int, seeds: int, alphas: np.ndarray, pool: np.ndarray, draws: int = DRAWS
+) -> Data:
     """Return experiments of seeds and draws of a population (regimes, seeds, k, draws)."""
     seed = rng.integers(pool.shape[1], size=(repeats, seeds, 1))
-    draw = rng.integers(pool.shape[3], size=(repeats, seeds, DRAWS))
+    draw = rng.integers(pool.shape[3], size=(repeats, seeds, draws))
     drawn = np.moveaxis(pool, 2, 3)[:, seed, draw]  # (2, repeats, seeds, draws, k)
     truth = (pool[1] - pool[0]).mean(axis=(0, 2))
     return alphas, drawn.transpose(1, 0, 2, 4, 3), truth

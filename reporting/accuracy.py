@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis import intervals
-from analysis.shape import find_flags, flags_of_pairs
+from analysis.shape import flags_of_pairs
 from analysis.verdicts import RESOLVED
 from reporting.plots import (
     FEW,
@@ -43,7 +43,7 @@ from store.own import OwnRun
 def section(results: Results) -> Section:
     """Return the answer, and accuracy by α with its paired effects."""
     rows, names = results.rows, results.architectures
-    flags = flags_of_pairs(results.effects, find_flags(rows))
+    flags = flags_of_pairs(results.effects, results.flags)
     effects = results.effects.assign(flags=flags)
     means = intervals.mean_accuracy(rows)
     curves = (rows, intervals.draw_means(rows), means)

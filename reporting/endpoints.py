@@ -10,13 +10,14 @@ import math
 import numpy as np
 import pandas as pd
 
-from analysis.endpoints import COST, RATIO, TOLERANCE, endpoints
+from analysis.endpoints import COST, RATIO, TOLERANCE
 from analysis.intervals import baseline_of
 from analysis.verdicts import MARGIN, UNRESOLVED, find_word
 from machine.checks import number_of
 from reporting.results import Results
 from reporting.section import Section
 from reporting.text import digits_of, span
+from reporting.words import FLAGGED
 
 INTRO = (
     "Cost: accuracy trained {baseline} minus trained in the regime, both without noise. "
@@ -31,17 +32,23 @@ INTRO = (
 
 def section(results: Results) -> Section:
     """Return the two endpoints of each architecture and regime."""
-    table = endpoints(results.rows, effects=results.effects)
+    table = results.endpoints
     sizes = sorted({*(2 * table.groupby("architecture", observed=True).regime.nunique())})
     seeds = number_of(span(table.seeds.min(), table.seeds.max()), "paired seed")
     baseline = baseline_of(results.rows)
     said = INTRO.format(baseline=baseline, endpoints=" or ".join(map(str, sizes)), seeds=seeds)
     return Section(
         "endpoints",
-        intro=said if len(table) else "",
+        intro=f"{said} {say_undertrained(results)}".strip() if len(table) else "",
         sentences={name: say_endpoints(table, name) for name in results.architectures},
         csv={"endpoints.csv": table},
     )
+
+
+def say_undertrained(results: Results) -> str:
+    """Return what more epochs are known to gain, and what that means for the numbers."""
+    known = results.plan.undertrained
+    return f"{known}, on validation images: part of such a cost is undertraining." if known else ""
 
 
 def say_endpoints(table: pd.DataFrame, architecture: str) -> list[str]:
@@ -108,6 +115,7 @@ def ratio_digits(found: dict) -> int:
 
 
 def say_word(found: dict) -> str:
-    """Return the verdict word; why there can be none."""
+    """Return the verdict word, marked where data are flagged; why there can be none."""
     one = found["verdict"] == UNRESOLVED and found["seeds"] == 1
-    return "one seed, no verdict" if one else found["verdict"]
+    mark = f" {FLAGGED}" if found.get("flags") else ""
+    return "one seed, no verdict" if one else found["verdict"] + mark

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from analysis.intervals import GROUP, RUN
-from analysis.shape import COLLAPSED, find_flags, most_collapses
+from analysis.shape import COLLAPSED, most_collapses
 from reporting.results import Results
 from reporting.section import Section
 from reporting.text import Table
@@ -25,7 +25,7 @@ COVERED = {"skewed": "84 to 100%", "collapsing": "25 to 68%"}
 def section(results: Results) -> Section:
     """Return what is flagged; without tables where nothing is."""
     rows = results.rows
-    table = flags_table(find_flags(rows), rows)
+    table = flags_table(results.flags, rows)
     seeds = rows[RUN].drop_duplicates().groupby(RUN[:2], observed=True).size()
     intro = (
         INTRO.format(

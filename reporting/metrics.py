@@ -5,7 +5,6 @@ import math
 import pandas as pd
 
 from analysis import curves, intervals, power
-from analysis.endpoints import endpoints
 from reporting.results import Results
 from reporting.section import Section
 from reporting.text import NONE, Table, bounds, count, find
@@ -19,7 +18,7 @@ def section(results: Results) -> Section:
     """Return the metrics of each architecture, and what it would take."""
     rows = results.rows
     metrics = curves.curve_metrics(rows)
-    open_ = power.open_comparisons(results.effects, endpoints(rows, effects=results.effects))
+    open_ = power.open_comparisons(results.effects, results.endpoints)
     takes = power.what_it_takes(open_, find_times(results.records))
     means = curves.metrics_over_seeds(metrics)
     pairs = curves.metrics_over_seeds(curves.paired_metrics(metrics))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import curvature, intervals
+from analysis import curvature, endpoints, intervals, shape
 from analysis.intervals import RUN
 from analysis.needs import check_families, needs
 from analysis.stages import find_open
@@ -81,6 +81,17 @@ class Results:
     def effects(self) -> pd.DataFrame:
         """`intervals.paired_effects` of the rows: what more than one section speaks of."""
         return intervals.paired_effects(self.rows)
+
+    @functools.cached_property
+    def flags(self) -> pd.DataFrame:
+        """`shape.find_flags` of the rows."""
+        return shape.find_flags(self.rows)
+
+    @functools.cached_property
+    def endpoints(self) -> pd.DataFrame:
+        """`endpoints.endpoints` of the rows, with a column flags, as words."""
+        ends = endpoints.endpoints(self.rows, effects=self.effects)
+        return ends.assign(flags=shape.flags_of_endpoints(ends, self.rows, self.flags))
 
 
 def read(results_dir: Path) -> Results:

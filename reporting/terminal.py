@@ -7,7 +7,6 @@ import pandas as pd
 
 import noises
 from analysis import intervals, over_draws
-from analysis.endpoints import endpoints
 from reporting.endpoints import say_endpoints
 from reporting.over_draws import say_models
 from reporting.results import Results
@@ -34,7 +33,7 @@ def show(results: Results) -> str:
     for family, rows in results.families.items():
         table, _ = means_table(rows, f"{what} by strength of {family}", family)
         parts += ["", align(table)]
-    ends = endpoints(results.rows, effects=results.effects)
+    ends = results.endpoints
     compared = [line for name in results.measured for line in say_endpoints(ends, name)]
     if compared:
         parts += ["", f"Against {intervals.baseline_of(results.rows)}:", *compared]

@@ -86,6 +86,8 @@ def describe(plan: Plan, states: dict[Run, str], folders: Folders) -> str:
         f"  measure  α = {describe_strengths(s)}; {describe_draws(s)} on "
         f"{s.test_size or 'all'} {where}",
     ]
+    if plan.undertrained:
+        lines.insert(2, f"           {plan.undertrained} (--epochs)")
     if s.antithetic:
         pairs = ", ".join(f"{s.in_pairs(name).draws} of {name}" for name in plan.architectures)
         lines.append(f"           pairs ±ε on {PROBE_IMAGES:,} training images: {pairs}")

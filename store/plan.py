@@ -4,7 +4,7 @@ import functools
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from config import ONWARD, REGIMES, Recipe, Run, Sweep, make_runs
+from config import DOUBLING, EPOCHS, ONWARD, REGIMES, Recipe, Run, Sweep, make_runs
 from store import looks as fixing
 from store.changes import AXES, kind_of
 from store.own import OwnRun, Task
@@ -54,6 +54,19 @@ class Plan:
     def epochs(self) -> dict[str, int]:
         """The epochs of each architecture that is trained."""
         return {run.architecture: run.recipe.epochs for run in self.runs if self.kind is Run}
+
+    @property
+    def undertrained(self) -> str:
+        """What twice the epochs would gain, in words, of architectures of which that is known to be
+        worth it; "" where there is none."""
+        r = self.recipe
+        usual = self.kind is Run and r.dataset == "mnist" and not (r.budget or r.train_size)
+        said = [
+            f"{name} {DOUBLING[name][0]:g} points clean, {DOUBLING[name][1]:g} noisy"
+            for name, epochs in (self.epochs if usual else {}).items()
+            if name in DOUBLING and epochs == EPOCHS[name]
+        ]
+        return f"Twice the epochs would gain {'; '.join(said)}" if said else ""
 
     def sweep_of(self, run: Run) -> Sweep:
         """Return all that is asked to be measured on a run of this plan."""

@@ -5,6 +5,7 @@ They stand between marks such as `<!-- table -->` and `<!-- /table -->`; nothing
 
 from machine.process import steady_output  # first: it checks Python's version
 
+import json
 import re
 from collections.abc import Callable
 
@@ -12,9 +13,12 @@ import numpy as np
 import pandas as pd
 
 import noises
+from analysis.intervals import half_width
+from analysis.verdicts import t_factor
 from config import EPOCHS, REESTIMATED
 from machine import words
 from models import DEFAULT_ARCHITECTURES
+from reporting.words import FLAGGED
 from store.records import load_all
 from studies import benched, pilot, timed
 from studies.timed import REFERENCE, ROOT
@@ -47,7 +51,9 @@ def answer() -> str:
         cost, tolerance = by_name["cost"], by_name["tolerance"]
         words = f"{COST[cost.verdict]}, {TOLERANCE[tolerance.verdict]}"
         which = name if regime == "noisy" else f"{name} {regime}"
-        lines.append(f"| {which} | {interval(cost)} | {interval(tolerance, '× ')} | {words} |")
+        marks = [f" {FLAGGED}" if row.flags else "" for row in (cost, tolerance)]
+        cells = f"{interval(cost)}{marks[0]} | {interval(tolerance, '× ')}{marks[1]}"
+        lines.append(f"| {which} | {cells} | {words} |")
     return "\n".join(lines)
 
 
@@ -131,14 +137,40 @@ def gains() -> str:
 
 
 def apart() -> str:
-    """Return by how much more than clean training noisy training gains by twice the epochs, for
-    what is not trained until doubling gains nothing."""
+    """Return by how much more than clean training noisy training gains by twice the epochs."""
     records, _ = load_all(REFERENCE / "pilot" / "epochs" / "runs")
+    found = {name: pilot.gain_apart(records, name, EPOCHS[name]) for name in DEFAULT_ARCHITECTURES}
+    return ", ".join(f"{gain:+.2f} ± {half:.2f} ({name})" for name, (gain, half) in found.items())
+
+
+def held() -> str:
+    """Return how often the intervals of both numbers held together in experiments drawn anew."""
+    body = json.loads((ROOT / "benchmarks" / "of_reference.json").read_text())
+    together = [100 * line["endpoints_together"] for line in body["endpoints"]]
+    return f"{min(together):.0f} to {max(together):.0f}%"
+
+
+def new_images() -> str:
+    """Return the cost with its interval for new test images; both numbers of an architecture hold
+    together."""
+    found = pd.read_csv(REFERENCE / "images.csv")
+    found = found[found.alpha_test == 0].set_index("architecture").loc[list(DEFAULT_ARCHITECTURES)]
+    widen = t_factor(found.seeds, 2) / t_factor(found.seeds)
+    rows = zip(found.index, -100 * found.effect, 100 * found.half_new * widen)
+    return ", ".join(f"{cost:.2f} ± {half:.2f} ({name})" for name, cost, half in rows)
+
+
+def point() -> str:
+    """Return how many times the noise trained noisy stands until a drop of one point."""
+    found = pd.read_csv(REFERENCE / "curves.csv")
+    found = found[found.metric == "alpha_point"]
     said = []
-    for name, enough in pilot.choice(pilot.epochs_table(records)).items():
-        if enough is None:
-            gain, half = pilot.gain_apart(records, name, EPOCHS[name])
-            said.append(f"{gain:+.2f} ± {half:.2f} ({name})")
+    for name in DEFAULT_ARCHITECTURES:
+        mine = found[found.architecture == name]
+        table = mine.pivot(index="seed", columns="regime", values="low")
+        logs = np.log(table.noisy / table.clean)
+        ends = np.exp(logs.mean() + half_width(logs) * np.array([0, -1, 1]))
+        said.append("× {:.2f} [{:.2f}, {:.2f}]".format(*ends) + f" ({name})")
     return ", ".join(said)
 
 
@@ -192,6 +224,9 @@ PARTS: dict[str, Callable[[], str]] = {
     "flatness": flatness,
     "gains": gains,
     "apart": apart,
+    "held": held,
+    "new_images": new_images,
+    "point": point,
     "quick": timed.quick,
     "minutes": timed.minutes,
     "protects": protects,

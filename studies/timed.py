@@ -9,6 +9,8 @@ from models import DEFAULT_ARCHITECTURES
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "results" / "reference"
+CORES, RUNS = 2, 48
+"""Of the reference."""
 WHOLE = ("plain, 4 epochs", "ours, 4 epochs")
 """Like with like, in `benchmarks/results.json`."""
 
@@ -20,10 +22,10 @@ def quick() -> str:
     return f"```text\n{log[start:].strip()}\n```"
 
 
-def minutes() -> str:
-    """Return the time of the commands that made the reference: each stands in the log between two
-    lines of `date`, with its architecture."""
-    spent: dict[str, float] = {}
+def spent() -> dict[str, float]:
+    """Return the minutes of the commands that made the reference, by architecture: each stands in
+    the log between two lines of `date`."""
+    found: dict[str, float] = {}
     name, began = "", datetime.min
     for line in (REFERENCE / "log.txt").read_text().splitlines():
         if line.startswith("part: "):
@@ -31,9 +33,15 @@ def minutes() -> str:
         elif re.fullmatch(r"\w{3} \w{3} +\d+ [\d:]+ UTC \d{4}", line):
             now = datetime.strptime(line, "%a %b %d %H:%M:%S UTC %Y")
             if name:
-                spent[name] = spent.get(name, 0) + (now - began).total_seconds() / 60
+                found[name] = found.get(name, 0) + (now - began).total_seconds() / 60
             name, began = "", now
-    named = [f"{spent[name]:.0f} ({name})" for name in DEFAULT_ARCHITECTURES if name in spent]
+    return found
+
+
+def minutes() -> str:
+    """Return the time of the commands that made the reference."""
+    found = spent()
+    named = [f"{found[name]:.0f} ({name})" for name in DEFAULT_ARCHITECTURES if name in found]
     return f"{', '.join(named)} minutes on two cores"
 
 
@@ -69,10 +77,13 @@ def cost() -> str:
     body = json.loads((ROOT / "benchmarks" / "scale.json").read_text())
     ours = {name: s for name, s in body["spent"].items() if name != "stub runs"}
     hours, tasks = body["real_seconds"] / 3600, body["tasks"]
+    today = body["runs"] / RUNS * CORES * sum(spent().values()) / 60
     return (
-        f"{body['runs']:,} runs like the 24 of the reference would take {hours:.0f} core-hours: "
-        f"{hours / tasks:.1f} h on {tasks} cores. Planning, recording, checkpoints, processes and "
-        f"reporting add {sum(ours.values()) / body['real_seconds']:.1%} to that "
+        f"{body['runs']:,} runs like the {RUNS} of the reference, with their pairs ±ε and second "
+        f"stage of draws, would take {today:.0f} core-hours, {today / tasks:.1f} h on {tasks} "
+        f"cores; like those of version 0.9.0 (four epochs, to α = 2) {hours:.0f}. Planning, "
+        "recording, checkpoints, processes and reporting add "
+        f"{sum(ours.values()) / body['real_seconds']:.1%} to the latter "
         "(`python benchmarks/scale.py --real results`, with training exchanged for a stub of 10 "
         "ms; [its output](../benchmarks/scale.json))."
     )

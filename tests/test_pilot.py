@@ -73,3 +73,11 @@ def test_epochs_are_what_the_pilot_chose_or_what_doubling_gains_is_known():
             assert config.EPOCHS[name] == chosen
         else:
             assert own.gain.max() >= pilot.ENOUGH and (own.pairs >= 3).all()
+
+
+def test_what_the_plan_says_of_doubling_is_what_the_pilot_found():
+    table = pd.read_csv(FOLDER / "epochs.csv")
+    for name, epochs in config.EPOCHS.items():
+        own = table[(table.architecture == name) & (table.epochs == epochs)].set_index("regime")
+        gains = own.gain[list(config.DEFAULT_REGIMES)].round(2)
+        assert config.DOUBLING.get(name, ()) == (tuple(gains) if gains.max() >= 0.1 else ())

@@ -271,3 +271,14 @@ def test_other_recipes_are_left_out_with_the_reason(identity, reason):
     chosen, left_out = PLAN.select([other, mine])
     assert chosen == [mine]
     assert left_out == [f"{other['run_id']}: another recipe ({reason})"]
+
+
+def test_what_twice_the_epochs_would_gain_is_said_where_it_is_known():
+    plan = make_plan(("mlp", "resnet18", "vit"))
+    said = plan.undertrained
+    assert "resnet18" in said and "vit" in said and "mlp" not in said
+    for gain in (*config.DOUBLING["resnet18"], *config.DOUBLING["vit"]):
+        assert f"{gain:g}" in said
+    for change in ({"epochs": 3}, {"budget": 4}, {"train_size": 500}, {"dataset": "fashion"}):
+        assert not with_recipe(plan, **change).undertrained
+    assert not make_plan(("mlp", "cnn")).undertrained

@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 
 from analysis import shape
+from analysis.endpoints import COST, TOLERANCE, endpoints
 from analysis.shape import APART, COLLAPSED, PEAKS, SKEWED
 from benchmarks import truths
+from reporting.endpoints import say_endpoints
 from simulated import make_rows
 
 
@@ -77,3 +79,23 @@ def test_flags_of_a_pair_are_those_of_either_run():
 def test_seeds_without_a_collapse_leave_room_for_one():
     assert shape.most_collapses(3) == pytest.approx(0.632, abs=1e-3)
     assert (1 - shape.most_collapses(6)) ** 6 == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "marked"), [(0.2, set()), (1.4, {TOLERANCE}), (3.0, set()), (None, {COST, TOLERANCE})]
+)
+def test_endpoints_are_flagged_where_their_own_data_are(alpha, marked):
+    alphas = np.array([0, 0.1, 0.2, 0.5, 1.0, 1.4, 2.0, 3.0])
+    curve = 0.1 + 0.8 / (1 + (alphas / 1.2) ** 4)  # halfway at 1.2, between 1.0 and 1.4
+    rng = np.random.default_rng(2)
+    accuracy = curve[:, None] + 0.002 * rng.normal(size=(2, 6, len(alphas), 5))
+    if alpha is None:
+        accuracy[1, 3] = 0.1  # a collapsed seed
+    else:
+        accuracy[1, 2, alphas.tolist().index(alpha), 3] -= 0.05
+    rows = make_rows(accuracy[None], alphas)
+    flags, ends = shape.find_flags(rows), endpoints(rows)
+    ends["flags"] = shape.flags_of_endpoints(ends, rows, flags)
+    assert len(flags) and {*ends.endpoint[ends["flags"] != ""]} == marked
+    (line,) = say_endpoints(ends, ends.architecture.iloc[0])
+    assert line.count(" †)") + line.count(" †;") == len(marked)
