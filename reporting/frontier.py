@@ -19,7 +19,7 @@ CAPTION = (
     "is, nothing is drawn); filled and joined by the line: the front"
 )
 GREY = "#888888"
-APART = 0.09
+APART = 0.11
 """Least distance of two ticks, of the axis."""
 COSTS = (0, 1, 10, -1, -10, 100, 3, 30, -3, -30, 0.5, -0.5, 2, 5, 20, 50, 0.2, -0.2, 0.1, -0.1)
 RATIOS = (1, 2, 0.5, 1.5, 0.7, 5, 0.2, 10, 0.1, 3, 0.3, 100, 0.01, 1e3, 1e-3, 1.2, 0.8, 1.1, 0.9)
