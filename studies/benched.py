@@ -188,7 +188,7 @@ def methods() -> str:
     cost, tolerance = (ends.loc[("mlp", CLEAN, end, first.regime)] for end in ("cost", "tolerance"))
     rivals = (~mlp.behind).sum() - 1
     apart = f" ({rivals} not clearly below it)" if rivals else ""
-    there = ends.loc[("cnn", CLEAN, "tolerance", other.regime)]
+    there = [ends.loc[("cnn", CLEAN, end, other.regime)] for end in ("tolerance", "cost")]
     same = "too" if other.regime == first.regime else f"`{other.regime}`"
     more = read("methods", (STRONGER,)).set_index(["baseline", "regime", "endpoint"])
     twice = [more.loc[(CLEAN, TWICE, end)] for end in ("tolerance", "cost")]
@@ -196,6 +196,7 @@ def methods() -> str:
         f"Of {len(mlp) - 1} methods {better[0].sum()} stand more Gaussian noise than plain "
         f"training, {both} of them more than plain injection (MLP, {first.seeds} seeds). "
         f"`{first.regime}` stands most{apart}, {number(tolerance, '× ')}, for {number(cost)} "
-        f"points; on the CNN {same}, {number(there, '× ')}. On the MLP injection twice as strong, "
-        f"tried afterwards, {number(twice[0], '× ')}, for {number(twice[1])}."
+        f"points; on the CNN {same}, of {len(cnn) - 1}, {number(there[0], '× ')} for "
+        f"{number(there[1])}. On the MLP injection twice as strong, tried afterwards, "
+        f"{number(twice[0], '× ')} for {number(twice[1])}."
     )
