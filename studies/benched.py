@@ -7,11 +7,12 @@ import pandas as pd
 
 from analysis.curves import crossing
 from analysis.endpoints import TOLERANCE
-from analysis.intervals import RUN, half_width
+from analysis.intervals import RUN, draw_means, half_width
 from analysis.verdicts import LEVEL
+from reporting import results
 from reporting.endpoints import ratio_digits
 from reporting.side_by_side import say_size, trainings
-from reporting.sizes import find_halfway
+from reporting.sizes import find_halfway, over_draws
 from reporting.transfer import best_table
 from store.records import load_all
 from studies.bench import PLAIN
@@ -137,8 +138,8 @@ def is_known(ends: pd.DataFrame) -> pd.Series:
 def in_size(folder: Path) -> dict[tuple[str, str], str]:
     """Return, by architecture and method, how many times the size of `BY_RANGE` that plain training
     stands until halfway to chance the method stands."""
-    sizes = pd.read_csv(folder / "sizes.csv").rename(columns={"alpha_test": "strength"})
-    parts = sizes[sizes.noise == BY_RANGE].groupby(RUN)
+    sizes = over_draws(results.read(folder).families[BY_RANGE])
+    parts = sizes.astype({"architecture": str, "regime": str}).groupby(RUN)
     return ratios({run: find_halfway(part, CHANCE) for run, part in parts})
 
 
@@ -160,12 +161,12 @@ def ratios(found: dict[tuple[str, str, int], float]) -> dict[tuple[str, str], st
 def to_ninety() -> str:
     """Return how much Gaussian noise the MLP stands until 90% correct over that of plain training:
     of the methods that start more than two points below it, and of the most tolerant two."""
-    table = pd.read_csv(FOLDERS[0] / "sweep.csv")
-    table = table[table.architecture == "mlp"]
-    means = table.groupby([*RUN, "alpha_test"]).accuracy.mean().reset_index("alpha_test")
+    means = draw_means(results.read(FOLDERS[0]).rows)
+    means = means[(means.architecture == "mlp") & (means.alpha > 0)]
+    means = means.astype({"architecture": str, "regime": str}).sort_values("alpha")
     found = {}
-    for run, part in means[means.alpha_test > 0].groupby(RUN):
-        low, high = crossing(part.alpha_test.to_numpy(), part.accuracy.to_numpy(), 0.9)
+    for run, part in means.groupby(RUN):
+        low, high = crossing(part.alpha.to_numpy(), part.accuracy.to_numpy(), 0.9)
         found[run] = low if low == high else float("nan")
     said = ratios(found)
     ranks = read("ranking")
