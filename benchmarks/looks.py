@@ -6,7 +6,6 @@ Whoever adds seeds looks at 3 of them, then at 6, then at 10 (or on other ways),
 resolved. `STATISTICS.md` has the tables in words.
 """
 
-import json
 import sys
 from pathlib import Path
 
@@ -17,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from analysis import intervals, looks, verdicts  # noqa: E402
-from benchmarks.truths import make_rows, normal  # noqa: E402
+from benchmarks.truths import keep, make_rows, normal  # noqa: E402
 from machine.words import run as run_script  # noqa: E402
 
 WAYS = ((3, 6), (3, 6, 10), (3, 4, 5, 6), (6, 10))
@@ -125,8 +124,7 @@ def main(
             for n in counts
         ],
     }
-    rounded = json.loads(json.dumps(body), parse_float=lambda text: round(float(text), 4))
-    out.write_text(json.dumps(rounded, indent=1) + "\n")
+    keep(body, out)
 
 
 if __name__ == "__main__":

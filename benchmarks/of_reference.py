@@ -8,7 +8,6 @@ the break. Here the sweeps go to it, and so all four architectures have a tolera
 """
 
 import itertools
-import json
 import sys
 from pathlib import Path
 
@@ -20,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from analysis import endpoints, intervals, verdicts  # noqa: E402
 from benchmarks.simulate import SEEDS, judge_endpoints, true_tolerance  # noqa: E402
-from benchmarks.truths import population, resampled  # noqa: E402
+from benchmarks.truths import keep, population, resampled  # noqa: E402
 from machine import words  # noqa: E402
 from reporting.results import read  # noqa: E402
 
@@ -84,8 +83,7 @@ def main(repeats: int = 500, out: Path = ROOT / "benchmarks" / "of_reference.jso
         "three_of_six": three_of_six(rows),
         "endpoints": simulate(rows, repeats),
     }
-    rounded = json.loads(json.dumps(body), parse_float=lambda text: round(float(text), 4))
-    out.write_text(json.dumps(rounded, indent=1) + "\n")
+    keep(body, out)
 
 
 if __name__ == "__main__":

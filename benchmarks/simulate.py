@@ -9,7 +9,6 @@ against them. `STATISTICS.md` has the table in words.
 """
 
 import itertools
-import json
 import sys
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from benchmarks.truths import (  # noqa: E402
     DRAWS,
     TOTAL,
     Data,
+    keep,
     kinds,
     make_rows,
     measured,
@@ -184,8 +184,7 @@ def main(repeats: int = 2000, out: Path = ROOT / "benchmarks" / "simulate.json")
         "three_of_six": three_of_six(rows),
         "methods": weigh(rows, repeats),
     }
-    rounded = json.loads(json.dumps(body), parse_float=lambda text: round(float(text), 4))
-    out.write_text(json.dumps(rounded, indent=1) + "\n")
+    keep(body, out)
 
 
 if __name__ == "__main__":

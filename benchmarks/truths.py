@@ -12,6 +12,7 @@
   do not: the mean is 2.3 points worse.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,12 @@ TOTAL = 10_000
 DRAWS = 5
 Data = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Strengths (k,); accuracies (experiments, regimes, seeds, strengths, draws); true effects (k,)."""
+
+
+def keep(body: dict, out: Path) -> None:
+    """Write what was found as JSON, numbers with four decimals."""
+    rounded = json.loads(json.dumps(body), parse_float=lambda text: round(float(text), 4))
+    out.write_text(json.dumps(rounded, indent=1) + "\n")
 
 
 def make_rows(alphas: np.ndarray, accuracy: np.ndarray) -> pd.DataFrame:

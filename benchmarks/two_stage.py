@@ -6,7 +6,6 @@ Draws are of one strength, of both regimes of a seed with the same noise. `STATI
 tables in words.
 """
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ sys.path.insert(0, str(ROOT))
 
 from analysis import stages  # noqa: E402
 from analysis.verdicts import t_factor  # noqa: E402
-from benchmarks.truths import measured, population  # noqa: E402
+from benchmarks.truths import keep, measured, population  # noqa: E402
 from config import LEAST_DRAWS  # noqa: E402
 from machine.words import run as run_script  # noqa: E402
 
@@ -171,8 +170,7 @@ def main(repeats: int = 1000, out: Path = ROOT / "benchmarks" / "two_stage.json"
         repeats: experiments of each kind.
         out: the file.
     """
-    body = json.loads(json.dumps(simulate(repeats)), parse_float=lambda text: round(float(text), 4))
-    out.write_text(json.dumps(body, indent=1) + "\n")
+    keep(simulate(repeats), out)
 
 
 if __name__ == "__main__":
