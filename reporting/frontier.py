@@ -159,6 +159,8 @@ def draw_names(axes: Axes, table: pd.DataFrame, front: set[str]) -> None:
     wanted = (np.log(ordered.y.to_numpy()) - low) / (high - low)  # of the height
     places = apart(wanted, min(1 / max(len(ordered) - 1, 1), 0.075))
     size = 7 if len(ordered) <= 12 else 6
+    leader = {"arrowstyle": "-", "lw": 0.4, "color": GREY, "shrinkA": 0, "shrinkB": 3}
+    leader["relpos"] = (0, 0.5)  # it leaves a name at its left
     for row, place in zip(ordered.itertuples(), places, strict=True):
         bold = "bold" if row.regime in front else "normal"
         axes.annotate(
@@ -170,7 +172,7 @@ def draw_names(axes: Axes, table: pd.DataFrame, front: set[str]) -> None:
             fontweight=bold,
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "lw": 0.4, "color": GREY, "shrinkA": 0, "shrinkB": 3},
+            arrowprops=leader,
         )
 
 

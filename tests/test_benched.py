@@ -56,9 +56,7 @@ def test_the_choice_follows_from_its_records():
 
 
 def test_what_carries_over_follows_from_its_records():
-    page = (benched.ROOT / "docs" / "methods.md").read_text()
-    words = re.search(r"studies\.transfer --train (.+)", page)[1].split()
-    options = study.Options(train=tuple(words), results_dir=benched.TRANSFER)
+    options = study.Options(results_dir=benched.TRANSFER)
     trainings = study.read_trainings(options.train)
     by_noise = study.gather(trainings, options)
     for name, made in {
