@@ -4,7 +4,7 @@ import functools
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from config import DOUBLING, EPOCHS, ONWARD, REGIMES, Recipe, Run, Sweep, make_runs
+from config import DEFAULT_REGIMES, DOUBLING, EPOCHS, ONWARD, REGIMES, Recipe, Run, Sweep, make_runs
 from store import looks as fixing
 from store.changes import AXES, kind_of
 from store.own import OwnRun, Task
@@ -61,6 +61,7 @@ class Plan:
         worth it; "" where there is none."""
         r = self.recipe
         usual = self.kind is Run and r.dataset == "mnist" and not (r.budget or r.train_size)
+        usual = usual and {*DEFAULT_REGIMES} <= {*self.regimes}
         said = [
             f"{name} {DOUBLING[name][0]:g} points clean, {DOUBLING[name][1]:g} noisy"
             for name, epochs in (self.epochs if usual else {}).items()

@@ -282,3 +282,4 @@ def test_what_twice_the_epochs_would_gain_is_said_where_it_is_known():
     for change in ({"epochs": 3}, {"budget": 4}, {"train_size": 500}, {"dataset": "fashion"}):
         assert not with_recipe(plan, **change).undertrained
     assert not make_plan(("mlp", "cnn")).undertrained
+    assert not make_plan(("vit",), regimes=("clean", "sam")).undertrained
