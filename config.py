@@ -70,6 +70,8 @@ class Regime:
     """The method's own. They have no defaults in the method, so that all are in the identity."""
 
     def __post_init__(self):
+        if self.noise < 0:
+            raise ValueError("takes a noise ≥ 0")
         if self.method == "plain" and self.noise:
             raise ValueError("method 'plain' trains without noise; 'injection' trains with it")
 
@@ -79,18 +81,26 @@ class Regimes(dict[str, Regime]):
     or of `noise`, as in `sam:rho=0.1`: what a study of parameters asks for, without a line."""
 
     def __missing__(self, name: str) -> Regime:
-        base, _, change = name.partition(":")
+        base, colon, change = name.partition(":")
+        if not (colon and base in self.keys()):
+            raise KeyError(f"no regime {base!r}")
+        regime = self[base]
+        own = {"noise": regime.noise, **regime.parameters}
         key, _, text = change.partition("=")
-        regime = self.get(base)
-        own = {"noise": regime.noise, **regime.parameters} if regime else {}
+        if key not in own:
+            taken = ", ".join(f"{k}={v}" for k, v in own.items() if v or len(own) == 1)
+            raise KeyError(f"{base} takes {taken}, not {key!r}")
+        first = own[key]
+        number = "a whole number" if isinstance(first, int) else "a number"
         try:
-            first = own[key]
             value = type(first)(text) if isinstance(first, int | str) else float(text)
             plain = text if isinstance(value, str) else f"{value:g}"
         except ValueError:
-            raise KeyError(name) from None
-        if plain != text or text in ("", "inf", "-inf", "nan"):  # one name for each value
-            raise KeyError(name)
+            raise KeyError(f"{key} takes {number}, not {text!r}") from None
+        if text in ("", "inf", "-inf", "nan"):
+            raise KeyError(f"{key} takes {number}, not {text!r}")
+        if plain != text:  # one name for each value
+            raise KeyError(f"of this value write {base}:{key}={plain}")
         if key == "noise":
             return replace(regime, noise=value)
         return replace(regime, parameters={**regime.parameters, key: value})

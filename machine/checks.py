@@ -25,7 +25,7 @@ class UsageError(ValueError):
 
 def known(option: str, names: Iterable[str], allowed: Iterable[str]) -> None:
     """Check that names are in a registry and not repeated, suggesting the nearest one."""
-    names, allowed = list(names), list(allowed)
+    names, allowed = list(names), list(dict.fromkeys(allowed))
     for name in names:
         if name not in allowed:
             near = difflib.get_close_matches(name, allowed, 1)

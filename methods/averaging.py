@@ -48,6 +48,8 @@ class EMA(Averaging):
     """
 
     def __init__(self, *setting, decay, **rest):
+        if not 0 <= decay < 1:
+            raise ValueError("takes a decay from 0 to below 1")
         super().__init__(*setting, average=get_ema_multi_avg_fn(decay), **rest)
 
     def after_step(self) -> None:

@@ -21,6 +21,8 @@ class AWP(Ascent):
 
     def __init__(self, *setting, gamma, **rest):
         super().__init__(*setting, **rest)
+        if gamma < 0:
+            raise ValueError("takes a gamma ≥ 0")
         self.gamma = gamma
 
     @torch.no_grad()
@@ -49,6 +51,8 @@ class SignAWP(Method):
 
     def __init__(self, *setting, zeta, steps, **rest):
         super().__init__(*setting, **rest)
+        if zeta < 0 or steps < 1:
+            raise ValueError("takes a zeta ≥ 0 and one step or more")
         self.zeta, self.steps = zeta, steps
         self.noisy = noisy_parameters(self.model, **self.patterns)
 

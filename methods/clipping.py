@@ -19,6 +19,8 @@ class Clipping(Injection):
 
     def __init__(self, *setting, sigmas, **rest):
         super().__init__(*setting, **rest)
+        if sigmas <= 0:
+            raise ValueError("takes sigmas > 0")
         self.sigmas = sigmas
 
     @torch.no_grad()

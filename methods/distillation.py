@@ -24,6 +24,8 @@ class Distillation(Injection):
 
     def __init__(self, *setting, beta, temperature, **rest):
         super().__init__(*setting, **rest)
+        if not 0 <= beta <= 1 or temperature <= 0:
+            raise ValueError("takes a beta from 0 to 1 and a temperature > 0")
         self.beta, self.temperature = beta, temperature
 
     def gradients(self, x: Tensor, y: Tensor) -> Tensor:

@@ -41,8 +41,9 @@ class FamilyInjection(Injection):
         super().__init__(*setting, **rest)
         if not noises.exists(family):
             raise ValueError(f"no noise family {family!r}: {', '.join(noises.FAMILIES)}")
-        if not 0 <= strength < float("inf") or not 0 <= ramp <= 1 or spread < 0:
-            raise ValueError("takes a strength ≥ 0, a ramp from 0 to 1 and a spread ≥ 0")
+        noises.find(family).check(strength)
+        if not 0 <= ramp <= 1 or spread < 0:
+            raise ValueError("takes a ramp from 0 to 1 and a spread ≥ 0")
         if (ramp or spread) and not noises.find(family).divisible:
             raise ValueError(f"the strength of {family} is of steps: no ramp, no spread")
         self.family, self.strength, self.ramp, self.spread = family, strength, ramp, spread

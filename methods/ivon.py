@@ -31,6 +31,8 @@ class IVON(Method):
 
     def __init__(self, *setting, lr, ess, hess_init, beta1, beta2, delta, **rest):
         super().__init__(*setting, **rest)
+        if min(lr, ess, hess_init) <= 0 or delta < 0 or not (0 <= beta1 < 1 and 0 <= beta2 < 1):
+            raise ValueError("takes lr, ess, hess_init > 0, delta ≥ 0, betas from 0 to below 1")
         self.ess = ess
         self.knobs = {"lr": lr, "hess_init": hess_init, "beta1": beta1, "beta2": beta2}
         self.knobs["weight_decay"] = delta

@@ -15,6 +15,8 @@ class LabelSmoothing(Injection):
 
     def __init__(self, *setting, smoothing, **rest):
         super().__init__(*setting, **rest)
+        if not 0 <= smoothing < 1:
+            raise ValueError("takes a smoothing from 0 to below 1")
         self.smoothing = smoothing
 
     def loss(self, logits: Tensor, y: Tensor) -> Tensor:

@@ -29,6 +29,8 @@ class RandBET(FamilyInjection):
     def __init__(self, *setting, rate, clamp, w_max, threshold, **rest):
         fixed = {"strength": rate, "ramp": 0, "spread": 0}
         super().__init__(*setting, family="bit_errors", **fixed, **rest)
+        if clamp <= 0 or w_max <= 0:
+            raise ValueError("takes a clamp and a w_max > 0")
         self.clamp, self.w_max, self.threshold = clamp, w_max, threshold
         self.begun = False
 

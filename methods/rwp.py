@@ -25,6 +25,8 @@ class RWP(Method):
 
     def __init__(self, *setting, gamma, mix, **rest):
         super().__init__(*setting, **rest)
+        if gamma < 0 or not 0 <= mix <= 1:
+            raise ValueError("takes a gamma ≥ 0 and a mix from 0 to 1")
         self.gamma, self.mix = gamma, mix
 
     @torch.no_grad()

@@ -42,6 +42,8 @@ class SAM(Ascent):
 
     def __init__(self, *setting, rho, **rest):
         super().__init__(*setting, **rest)
+        if rho < 0:
+            raise ValueError("takes a rho ≥ 0")
         self.rho = rho
 
     @torch.no_grad()
@@ -62,6 +64,8 @@ class ASAM(Ascent):
 
     def __init__(self, *setting, rho, eta, **rest):
         super().__init__(*setting, **rest)
+        if rho < 0 or eta < 0:
+            raise ValueError("takes rho and eta ≥ 0")
         self.rho, self.eta = rho, eta
 
     @torch.no_grad()

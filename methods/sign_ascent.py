@@ -31,6 +31,8 @@ class SignAscent(Injection):
 
     def __init__(self, *setting, beta, zeta, steps, **rest):
         super().__init__(*setting, **rest)
+        if beta < 0 or zeta < 0 or steps < 1:
+            raise ValueError("takes beta and zeta ≥ 0 and one step or more")
         self.beta, self.zeta, self.steps = beta, zeta, steps
 
     def gradients(self, x: Tensor, y: Tensor) -> Tensor:

@@ -48,7 +48,8 @@ class Options:
     sweep: tyro.conf.OmitArgPrefixes[Sweep]
     """What is measured on them."""
     regimes: tuple[str, ...] = DEFAULT_REGIMES
-    """Training regimes; `NAME:PARAMETER=VALUE` is one with another value, such as `sam:rho=0.1`."""
+    """Training regimes, listed in docs/methods.md; `NAME:PARAMETER=VALUE` is one with another value
+    of a parameter, such as `sam:rho=0.1`."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One model per architecture, regime and seed."""
     device: str = "auto"
@@ -92,6 +93,8 @@ def check(options: Options) -> None:
     check_bounds(recipe)
     check_bounds(sweep)
     known("ARCH", options.architectures or DEFAULT_ARCHITECTURES, ARCHITECTURES)
+    for name in options.regimes:
+        check_change(name)
     known("--regimes", options.regimes, [*REGIMES, *(n for n in options.regimes if n in REGIMES)])
     for name in options.regimes:
         check_method(name)
@@ -152,6 +155,15 @@ def check_train_noise(recipe: Recipe) -> None:
         raise UsageError(f"--alpha-train: {recipe.train_noise} {error}") from None
 
 
+def check_change(name: str) -> None:
+    """Check a regime with another value of a parameter, where there is a regime to change."""
+    if ":" in name and name.partition(":")[0] in REGIMES:
+        try:
+            REGIMES[name]
+        except (KeyError, ValueError) as error:
+            raise UsageError(f"--regimes: {shown(name)}: {error.args[0]}") from None
+
+
 def check_method(name: str) -> None:
     """Check that the method of a regime is there and takes the regime's parameters."""
     regime = REGIMES[name]
@@ -163,9 +175,7 @@ def check_method(name: str) -> None:
         METHODS[regime.method](net, regime.noise, stream, {}, **regime.parameters)
     except (TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:150]
-        raise UsageError(
-            f"--regimes: {name} takes other parameters for {regime.method!r}: {reason}"
-        ) from None
+        raise UsageError(f"--regimes: {name}: method {regime.method!r}: {reason}") from None
     except Exception:  # what else it wants of a model shows on one that is to be trained
         return
 

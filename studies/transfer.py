@@ -20,6 +20,7 @@ import tyro
 
 import noises
 from analysis.transfer import Training, best_strengths, matrix, name
+from machine.checks import known
 from machine.words import read as read_words
 from noises.words import read_noise
 from reporting.plots import encode
@@ -72,8 +73,9 @@ def read_trainings(words: tuple[str, ...]) -> list[Training]:
     out = []
     for word in words:
         family, _, listed = word.partition(":")
-        if family not in noises.FAMILIES or not listed:
+        if not listed:
             raise ValueError(f"--train: takes FAMILY:STRENGTH,STRENGTH, got {word!r}")
+        known("--train", [family], noises.FAMILIES)
         try:
             strengths = [float(text) for text in listed.split(",")]
             for strength in strengths:

@@ -273,6 +273,57 @@ def test_a_regime_is_of_a_known_method_and_its_parameters(here, monkeypatch, reg
     assert snapshot(here) == before
 
 
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("sam:rh=0.1", "sam takes rho=0.2, not 'rh'"),
+        ("sam:rho", "rho takes a number, not ''"),
+        ("sam:rho=nan", "rho takes a number, not 'nan'"),
+        ("quantized:bits=2.5", "bits takes a whole number, not '2.5'"),
+        ("sam:rho=0.10", "of this value write sam:rho=0.1"),
+        ("noisy:noise=-1", "takes a noise ≥ 0"),
+    ],
+)
+def test_another_value_that_cannot_be_read_is_explained(here, word, said):
+    before = snapshot(here)
+    status, message, _ = attempt(["--regimes", "clean", word])
+    assert status == 2 and is_one_short_line(message), message
+    assert message.split(": ")[1] == "--regimes" and word in message and said in message
+    assert snapshot(here) == before
+
+
+BEYOND = {
+    "sam": ["rho=-1"],
+    "asam": ["rho=-1", "eta=-1"],
+    "awp": ["gamma=-1"],
+    "sign_awp": ["zeta=-1", "steps=0"],
+    "rwp": ["gamma=-1", "mix=2"],
+    "sign_ascent": ["beta=-1", "zeta=-1", "steps=0"],
+    "ivon": ["lr=-1", "ess=0", "hess_init=0", "beta1=1", "beta2=1", "delta=-1"],
+    "ema": ["decay=1"],
+    "swa": ["start=1"],
+    "clipping": ["sigmas=0"],
+    "dropout": ["rate=1"],
+    "label_smoothing": ["smoothing=1"],
+    "distillation": ["beta=2", "temperature=0"],
+    "quantized": ["bits=1"],
+    "randbet": ["rate=2", "clamp=0", "w_max=0"],
+    "ramped": ["strength=-1", "ramp=2"],
+    "varied": ["spread=-1"],
+    "antithetic": ["strength=-1"],
+}
+"""Values that a method cannot use."""
+
+
+@pytest.mark.parametrize("word", [f"{name}:{v}" for name, all_ in BEYOND.items() for v in all_])
+def test_a_method_takes_its_parameters_within_their_range(word):
+    if METHODS[REGIMES[word.partition(":")[0]].method].lacks():
+        pytest.skip("a package is not here")
+    status, message, _ = attempt(["--regimes", "clean", word])
+    assert status == 2 and is_one_short_line(message), message
+    assert message.split(": ")[1] == "--regimes" and word in message and " takes " in message
+
+
 def test_nothing_is_suggested_where_nothing_is_near():
     _, message, _ = attempt(["transformer-xl"])
     assert message.endswith(f"is none of {', '.join(ARCHITECTURES)}\n")
