@@ -414,6 +414,12 @@ def name_of(identity: dict) -> str:
     return f"{'-'.join(words)}-seed{identity['seed']}-{digest(identity)[:10]}"
 
 
+def say_parameters(method: Mapping[str, float | str]) -> str:
+    """Return the parameters of a method, as identities have it, in words; without those at 0."""
+    own = {key: value for key, value in method.items() if key != "name" and value}
+    return ", ".join(f"{k} {v:g}" if not isinstance(v, str) else v for k, v in own.items())
+
+
 def asked_strength(regime: str, recipe: Recipe) -> float:
     """Return the recipe's training strength of which a regime's own, as in identities, is made."""
     own, noise = recipe.alpha_train, REGIMES[regime].noise

@@ -127,6 +127,7 @@ def train(
             "noise_stream": noise_stream.get_state(),
             "dropout_stream": torch.get_rng_state(),
             "step": step,
+            "epochs": math.ceil(steps / epoch_steps),  # in all; a budget may buy fewer
             "total": total.clone(),
             "method": method.state_dict(),
             "account": account.state_dict(),

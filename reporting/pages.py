@@ -51,6 +51,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 SECTIONS = (
     summary.section,
     endpoints.section,
+    side_by_side.section,
     accuracy.section,
     over_draws.section,
     metrics.section,
@@ -58,7 +59,6 @@ SECTIONS = (
     images.section,
     batchnorm.section,
     flags.section,
-    side_by_side.section,
     families.section,
     protection.section,
     sizes.section,

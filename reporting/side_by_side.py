@@ -12,7 +12,7 @@ import pandas as pd
 from analysis.endpoints import COST, TOLERANCE, against_both
 from analysis.intervals import baseline_of
 from analysis.ranking import REPEATS, ranking
-from config import Recipe
+from config import Recipe, say_parameters
 from reporting.endpoints import say_cost, say_tolerance
 from reporting.frontier import CAPTION, draw_front
 from reporting.results import Results
@@ -231,8 +231,8 @@ def noisy_word(noise: str) -> str:
 
 
 def trainings(records: Iterable[Record]) -> pd.DataFrame:
-    """Return what training cost and how far it moved the weights: a row per architecture and regime
-    with cost, teacher and size (means over seeds) and n; empty where no record tells."""
+    """Return what training cost and how far it moved the weights, by architecture and regime: cost,
+    teacher and size (means over seeds), n, parameters; empty where no record tells."""
     facts = [
         {
             "architecture": record["identity"]["architecture"],
@@ -240,6 +240,7 @@ def trainings(records: Iterable[Record]) -> pd.DataFrame:
             "cost": record["realised"]["cost"],
             "teacher": record["realised"].get("teacher"),
             "size": mean_size(record["realised"].get("sizes", [])),
+            "parameters": parameters_of(record["identity"]),
         }
         for record in records
         if "realised" in record
@@ -252,6 +253,7 @@ def trainings(records: Iterable[Record]) -> pd.DataFrame:
         teacher=("teacher", "mean"),
         size=("size", "mean"),
         n=("cost", "size"),
+        parameters=("parameters", "first"),
     )
 
 
@@ -261,10 +263,21 @@ def training_table(results: Results) -> Table:
     if means.empty:
         return Table("", [], [])
     body = [
-        [*name, number(row.cost, 2), number(row.teacher, 2), say_size(row["size"]), f"{row.n:.0f}"]
+        [
+            *(*name, row.parameters or NONE, number(row.cost, 2), number(row.teacher, 2)),
+            *(say_size(row["size"]), f"{row.n:.0f}"),
+        ]
         for name, row in means.iterrows()
     ]
-    return Table(COUNTED, ["Architecture", "Method", "Passes", "Teacher", "‖ε‖/‖w‖", "Seeds"], body)
+    header = ["Architecture", "Method", "Parameters", "Passes", "Teacher", "‖ε‖/‖w‖", "Seeds"]
+    return Table(COUNTED, header, body)
+
+
+def parameters_of(identity: dict) -> str:
+    """Return the parameters of a run's training method, the strength of its noise first."""
+    method, alpha = identity.get("method", {}), identity["recipe"]["alpha_train"]
+    strength = {"α": alpha} if alpha and "strength" not in method else {}
+    return say_parameters(strength | method)
 
 
 def mean_size(sizes: list[float | None]) -> float:

@@ -71,7 +71,7 @@ def execute(
         device: where to compute.
         provenance: facts of the machine and the versions, kept with the results.
         tell: called with a kind and facts as the work proceeds: "note" (text), "epoch" (epoch,
-            loss, accuracy, seconds), "point" and "saved" (done, of).
+            of, loss, accuracy, seconds), "point" and "saved" (done, of).
 
         stop: asked often whether to save and stop.
         regimes: those that the run is compared with: see `analysis.needs`.
@@ -189,7 +189,7 @@ def work(
     def tell_both(kind: str, **facts) -> None:
         tell(kind, **facts)
         if kind == Kind.EPOCH:
-            note("training", epoch=facts["epoch"], of=run.recipe.epochs)
+            note("training", epoch=facts["epoch"], of=facts["of"])
         elif kind == Kind.SAVED:
             note("measuring", **facts)
 

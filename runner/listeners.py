@@ -58,7 +58,7 @@ class Progress:
             case Kind.STARTED:
                 self.began[run] = time.monotonic()
             case Kind.EPOCH:
-                epoch, of, seconds = facts["epoch"], run.recipe.epochs, facts["seconds"]
+                epoch, of, seconds = facts["epoch"], facts["of"], facts["seconds"]
                 self.advance(run, TRAINING * (epoch - 1) / of, TRAINING * epoch / of, seconds)
                 known = f"loss {facts['loss']:.4f}, accuracy {facts['accuracy']:.4f}"
                 text = f"epoch {epoch}/{of}, {known}, {seconds:.1f} s"

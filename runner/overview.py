@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import noises
 from analysis.needs import family_sweeps, is_complete
 from analysis.stages import find_open
-from config import PROBE_IMAGES, REGIMES, Run, Sweep
+from config import FIRST_METHODS, PROBE_IMAGES, REGIMES, Run, Sweep, say_parameters
 from machine.checks import number_of
 from runner import claims
 from runner.costs import cost
@@ -15,6 +15,7 @@ from store.folders import Folders
 from store.plan import Plan
 from store.records import Record
 from store.stages import MOST_DRAWS
+from train import teacher_of
 
 
 def states_of(runs: Iterable[Run], plan: Plan, folders: Folders) -> dict[Run, str]:
@@ -86,6 +87,8 @@ def describe(plan: Plan, states: dict[Run, str], folders: Folders) -> str:
         f"  measure  α = {describe_strengths(s)}; {describe_draws(s)} on "
         f"{s.test_size or 'all'} {where}",
     ]
+    if said := describe_methods(plan):
+        lines.insert(2, f"  methods  {said}")
     if plan.undertrained:
         lines.insert(2, f"           {plan.undertrained} (--epochs)")
     if s.antithetic:
@@ -110,6 +113,8 @@ def describe(plan: Plan, states: dict[Run, str], folders: Folders) -> str:
 
 def describe_epochs(plan: Plan) -> str:
     """Return how long the models are trained, by architecture where that differs."""
+    if budget := plan.recipe.budget:
+        return f"each for what {number_of(budget, 'epoch')} of plain training cost"
     first, *others = {*plan.epochs.values()}
     if not others:
         return number_of(first, "epoch")
@@ -122,6 +127,18 @@ def describe_noise(plan: Plan) -> str:
     sign = "α" if family == "gaussian" else family
     strengths = {name: REGIMES[name].noise * plan.recipe.alpha_train for name in plan.all_regimes}
     return "".join(f"; {name}: {sign} = {alpha:g}" for name, alpha in strengths.items() if alpha)
+
+
+def describe_methods(plan: Plan) -> str:
+    """Return the methods of training with their parameters, but for plain training and injection;
+    "" where there is none."""
+    runs = {run.regime: run for run in plan.runs if run.method not in FIRST_METHODS}
+    said = []
+    for name, run in runs.items():
+        knobs = say_parameters(run.method)
+        taught = ", taught by the clean run of its seed, trained if absent"
+        said.append(name + (knobs and f" ({knobs})") + (taught if teacher_of(run) else ""))
+    return "; ".join(said)
 
 
 def describe_strengths(sweep: Sweep, show: Callable[[float], str] = "{:g}".format) -> str:

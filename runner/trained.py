@@ -94,7 +94,8 @@ def trained_model(
                 checkpoints.save(resume, run, {**state, "provenance": {**provenance, **times}})
             if finished_epoch:
                 known = {"loss": state["history"][-1], "accuracy": state["accuracy"]}
-                tell(Kind.EPOCH, epoch=state["epoch"], seconds=seconds[-1], **known)
+                of = state["training"]["epochs"]
+                tell(Kind.EPOCH, epoch=state["epoch"], of=of, seconds=seconds[-1], **known)
 
         model, history = train(run, dataset, device, state, save, stop, teacher)
         # Another process may have finished the same run meanwhile: its weights stand.

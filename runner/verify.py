@@ -173,4 +173,4 @@ def tell_epoch(tell, state: dict) -> None:
     """Tell of an epoch that is done."""
     if state["training"]["step"] == 0:
         known = {"loss": state["history"][-1], "accuracy": state["accuracy"]}
-        tell(Kind.EPOCH, epoch=state["epoch"], seconds=0.0, **known)
+        tell(Kind.EPOCH, epoch=state["epoch"], of=state["training"]["epochs"], seconds=0.0, **known)

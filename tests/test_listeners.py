@@ -38,7 +38,17 @@ def test_a_log_has_a_line_for_each_epoch_with_time_and_run_id(capsys, clock):
     with Progress({run: 1.0}, terminal=False) as progress:
         progress(run, "started", {})
         clock.seconds = 60
-        progress(run, "epoch", {"epoch": 1, "loss": 0.12345, "accuracy": 0.9, "seconds": 50.26})
+        progress(
+            run,
+            "epoch",
+            {
+                "epoch": 1,
+                "of": run.recipe.epochs,
+                "loss": 0.12345,
+                "accuracy": 0.9,
+                "seconds": 50.26,
+            },
+        )
         progress(run, "point", {"done": 1, "of": 56})
         progress(run, "done", {})
     out, err = capsys.readouterr()
@@ -57,7 +67,17 @@ def test_the_time_left_is_that_of_all_runs_at_the_pace_of_this_command(capsys, c
     failed, resumed, measured, last = runs = [Run("mlp", "clean", s, recipe) for s in range(4)]
 
     def epoch(run, number: int) -> str:
-        progress(run, "epoch", {"epoch": number, "loss": 0.1, "accuracy": 0.9, "seconds": 15 * 60})
+        progress(
+            run,
+            "epoch",
+            {
+                "epoch": number,
+                "of": run.recipe.epochs,
+                "loss": 0.1,
+                "accuracy": 0.9,
+                "seconds": 15 * 60,
+            },
+        )
         return capsys.readouterr().out.rstrip()
 
     with Progress(dict.fromkeys(runs, 100.0), terminal=False) as progress:
@@ -81,7 +101,9 @@ def test_a_bar_ends_at_100_percent_though_costs_are_not_exact(capsys):
             progress(run, "started", {})
             for epoch in range(1, run.recipe.epochs + 1):
                 progress(
-                    run, "epoch", {"epoch": epoch, "loss": 0.1, "accuracy": 0.9, "seconds": 1.0}
+                    run,
+                    "epoch",
+                    {"epoch": epoch, "of": 4, "loss": 0.1, "accuracy": 0.9, "seconds": 1.0},
                 )
             for done in range(1, 8):
                 progress(run, "point", {"done": done, "of": 7})
@@ -148,7 +170,7 @@ def test_losses_and_accuracies_are_written_by_run(tmp_path):
             plan.sweep,
             run,
             "epoch",
-            {"epoch": epoch, "loss": 1 / epoch, "accuracy": epoch / 4},
+            {"epoch": epoch, "of": 4, "loss": 1 / epoch, "accuracy": epoch / 4},
         )
     listeners.track(folders, plan.sweep, run, "done", {})
     events = EventAccumulator(str(tmp_path / "tensorboard" / run.run_id)).Reload()

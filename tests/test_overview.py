@@ -17,7 +17,7 @@ from config import DEFAULT_REGIMES, REGIMES, Recipe, Sweep, make_runs
 from models import ARCHITECTURES, DEFAULT_ARCHITECTURES
 from runner import claims, costs
 from runner.costs import cost, shards
-from runner.overview import describe_status, find_ignored, states_of
+from runner.overview import describe, describe_status, find_ignored, states_of
 from store import records
 from store.folders import Folders
 from store.plan import Plan
@@ -249,3 +249,16 @@ def test_many_lines_are_cut(folders):
         "second stage of draws",
         "time left",
     ]
+
+
+def test_the_plan_names_the_budget_and_every_methods_parameters(tmp_path):
+    folders = Folders(tmp_path / "data", tmp_path / "checkpoints", tmp_path / "results")
+    plan = fakes.make_plan(("mlp",), ("clean", "noisy", "sam:rho=0.1", "distillation"))
+    plan = replace(plan, recipe=Recipe(budget=3))
+    lines = describe(plan, {}, folders).splitlines()
+    assert lines[1].startswith("  train    each for what 3 epochs of plain training cost, ")
+    said = lines[2].removeprefix("  methods  ").split("; ")
+    assert said[0] == "sam:rho=0.1 (rho 0.1)"
+    assert said[1].startswith("distillation (beta 1, temperature 4), taught by the clean run")
+    plain = describe(fakes.make_plan(("mlp",)), {}, folders)
+    assert "methods" not in plain and "plain training cost" not in plain

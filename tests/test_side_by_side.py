@@ -74,10 +74,10 @@ def test_every_method_has_both_baselines_and_a_place(section):
 def test_what_training_was_is_told(section):
     body = {row[1]: row[2:] for row in section.tables[-1].body}
     assert body == {
-        "clean": ["4.00", "–", "–", "3"],
-        "noisy": ["4.00", "–", "0.7", "3"],
-        "sam": ["4.00", "–", "0 (never active)", "3"],
-        "distillation": ["4.00", "3.00", "0.5", "3"],
+        "clean": ["–", "4.00", "–", "–", "3"],
+        "noisy": ["α 0.7", "4.00", "–", "0.7", "3"],
+        "sam": ["rho 0.2", "4.00", "–", "0 (never active)", "3"],
+        "distillation": ["α 0.7, beta 1, temperature 4", "4.00", "3.00", "0.5", "3"],
     }
 
 
