@@ -226,6 +226,28 @@ def test_the_script_of_ones_own_runs(tmp_path, data_dir, mnist):
     assert "half" in printed[1] and printed[2].count("acc@0 ") == 2
 
 
+@pytest.mark.slow
+def test_the_method_of_ones_own_runs(tmp_path, data_dir, mnist):
+    """Put into the script as the page says."""
+    page = (ROOT / "docs" / "extending.md").read_text()
+    script, method = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    head, last = script.split("if __name__")
+    script = f"{head}{method}\n\nif __name__{last}".replace("path/to/this/repository", str(ROOT))
+    (tmp_path / "mine.py").write_text(script)
+    words = f"mlp --regimes clean noisy stretched --seeds 0 1 --data-dir {data_dir}"
+    small = "--budget 1 --train-size 256 --test-size 100 --alphas 0 0.5 --draws 1 --device cpu"
+    command = [sys.executable, "mine.py", *words.split(), *small.split()]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert "stretched (width 0.2)" in done.stdout
+    page = (tmp_path / "results" / "report.md").read_text()
+    (row,) = [line for line in page.splitlines() if "| mlp | stretched | width 0.2 |" in line]
+    assert 0.1 < float(row.split(" | ")[5]) < 0.13  # ‖ε‖/‖w‖: width/√3
+    command[-1:] = ["cpu", "--regimes", "clean", "stretched:width=-1"]
+    wrong = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert wrong.returncode == 2 and "takes a width ≥ 0" in wrong.stderr
+
+
 def test_every_module_is_in_the_list():
     for path in ROOT.glob("*.py"):
         assert re.search(rf"^{path.name} ", README, re.MULTILINE), path.name
