@@ -15,7 +15,7 @@ from reporting.side_by_side import say_size, trainings
 from reporting.sizes import find_halfway, over_draws
 from reporting.transfer import best_table
 from store.records import load_all
-from studies.bench import PLAIN
+from studies.bench import INJECTION, PLAIN
 from studies.pilot import area
 from studies.timed import ROOT
 from studies.tuning import candidates
@@ -105,9 +105,9 @@ def bench(folders: tuple[Path, ...] = FOLDERS) -> str:
             low, high = place.rank_low, place.rank_high
             rank = f"{low}" if low == high else f"{low}–{high}"
             told = "" if place.behind or regime == places.index[0] else " ≈"
-            method = f"**{regime}**" if place.on_front else regime
-            cells += [f"{place.front:.0%}", rank + told, say_size(moved[name, regime])]
-            out.append(f"| {method} | {' | '.join(cells)} |")
+            front = f"{'● ' * place.on_front}{place.front:.0%}"
+            cells += [front, rank + told, say_size(moved[name, regime])]
+            out.append(f"| {regime} | {' | '.join(cells)} |")
     return "\n".join(out[1:])
 
 
@@ -156,6 +156,18 @@ def ratios(found: dict[tuple[str, str, int], float]) -> dict[tuple[str, str], st
             ends = np.exp(log.mean() + half * np.array([0, -1, 1]))
             said[name, regime] = "× {:.2f} [{:.2f}, {:.2f}]".format(*ends)
     return said
+
+
+def beyond() -> str:
+    """Return the methods that stand more Gaussian noise than plain injection, and how much more."""
+    ends = read("methods")
+    mine = ends[(ends.noise == "gaussian") & (ends.baseline == INJECTION)]
+    mine = mine[(mine.endpoint == TOLERANCE) & (mine.verdict == "better")]
+    said = []
+    for name, rows in mine.sort_values("value_low", ascending=False).groupby("architecture"):
+        listed = ", ".join(f"`{row.regime}` {number(row, '× ')}" for _, row in rows.iterrows())
+        said.append(f"{listed} ({name})")
+    return "; ".join(reversed(said))
 
 
 def odd_seed() -> str:

@@ -235,6 +235,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "tuned": benched.tuned,
     "bench": benched.bench,
     "ninety": benched.to_ninety,
+    "beyond": benched.beyond,
     "odd": benched.odd_seed,
     "stronger": benched.stronger,
     "transfer": benched.transfer,
