@@ -44,7 +44,7 @@ def read(wanted: Callable[..., T], words: Iterable[str] | None = None) -> T:
     box = io.StringIO()  # tyro says in many lines what is wrong
     try:
         with contextlib.redirect_stderr(box):
-            made, rest = tyro.cli(wanted, args=words, return_unknown_args=True)
+            made, rest = tyro.cli(wanted, prog=program(), args=words, return_unknown_args=True)
         if rest:
             raise UsageError(say_unknown(rest[0], options))
         check_given(given, options)
@@ -57,6 +57,12 @@ def read(wanted: Callable[..., T], words: Iterable[str] | None = None) -> T:
             UsageError(say_choice(wanted, words) or say_unreadable(box.getvalue(), words, options))
         )
     return made
+
+
+def program() -> str:
+    """Return how this program is called, such as `report.py` or `python -m studies.bench`."""
+    module = sys.modules["__main__"].__spec__
+    return f"python -m {module.name}" if module else Path(sys.argv[0]).name
 
 
 def options_of(wanted: Callable) -> dict[str, type]:

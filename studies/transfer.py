@@ -31,6 +31,7 @@ from store.files import write_whole
 
 TRAIN = ("gaussian:0.35,0.7,1.4", "multiplicative:0.2,0.5", "bit_errors:0.01,0.05")
 MEASURE = ("multiplicative:0.2,0.5", "bit_errors:0.01,0.05,0.2")
+TITLE = "Trained under one noise, measured under another"
 ALPHAS = ("0", "0.2", "0.5", "0.7", "1", "1.4", "2")
 
 
@@ -126,14 +127,14 @@ def report(trainings: list[Training], options: Options) -> str:
     """Write matrix, best strengths, text and heat maps; return the text."""
     by_noise = gather(trainings, options)
     cells, best = matrix(by_noise, trainings), best_strengths(by_noise, trainings)
-    folder, texts = options.results_dir, []
+    folder, texts = options.results_dir, [f"# {TITLE}"]
     cells.to_csv(folder / "matrix.csv", index=False)
     best.to_csv(folder / "best.csv", index=False)
     for architecture in options.architectures:
         figure = heat_map(cells, architecture)
         for kind in ("png", "pdf"):
             write_whole(folder / f"transfer-{architecture}.{kind}", encode(figure, kind))
-        texts += [f"![{CAPTION}](transfer-{architecture}.png)", f"{CAPTION}."]
+        texts += [f"![{architecture}: {TITLE}](transfer-{architecture}.png)", f"{CAPTION}."]
         texts += [f"```\n{align(best_table(best, architecture))}\n```"]
     text = "\n\n".join(texts) + "\n"
     write_whole(folder / "transfer.md", text.encode())
