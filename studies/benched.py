@@ -15,7 +15,7 @@ from reporting.side_by_side import say_size, trainings
 from reporting.sizes import find_halfway, over_draws
 from reporting.transfer import best_table
 from store.records import load_all
-from studies.bench import INJECTION, PLAIN
+from studies.bench import INJECTION, PLAIN, Options
 from studies.pilot import area
 from studies.timed import ROOT
 from studies.tuning import candidates
@@ -30,6 +30,8 @@ STRONGER = BENCH / "stronger"
 """Injection at twice the strength, on the same models where they are the same; added afterwards."""
 CLEAN = PLAIN[0]
 CHANCE = 0.1
+NAMES = {"cnn": "CNN", "vit": "ViT"}
+REFERENCE = ROOT / "results" / "reference"
 TWICE = "noisy:noise=2"
 BY_RANGE = "bit_errors"
 """Of one rate it moves weights the less, the narrower their range is; so its size is told too."""
@@ -164,10 +166,25 @@ def beyond() -> str:
     mine = ends[(ends.noise == "gaussian") & (ends.baseline == INJECTION)]
     mine = mine[(mine.endpoint == TOLERANCE) & (mine.verdict == "better")]
     said = []
-    for name, rows in mine.sort_values("value_low", ascending=False).groupby("architecture"):
-        listed = ", ".join(f"`{row.regime}` {number(row, '× ')}" for _, row in rows.iterrows())
+    for name, rows in mine.groupby("architecture", sort=False):
+        ordered = rows.sort_values("value_low", ascending=False)
+        listed = ", ".join(f"`{row.regime}` {number(row, '× ')}" for _, row in ordered.iterrows())
         said.append(f"{listed} ({name})")
-    return "; ".join(reversed(said))
+    return "; ".join(said)
+
+
+def undertrained() -> str:
+    """Return what the ViT gains by its own epochs, twice those of the bench, and what injection
+    costs and buys it there."""
+    pilot = pd.read_csv(REFERENCE / "pilot" / "epochs.csv").set_index(["architecture", "regime"])
+    mine = pilot.loc["vit"][lambda table: table.epochs == Options().budget]
+    said = [f"{row.gain:.2f} ± {row.half_width:.2f}" for row in mine.loc[[*PLAIN]].itertuples()]
+    ends = pd.read_csv(REFERENCE / "endpoints.csv").set_index(["architecture", "endpoint"])
+    cost, tolerance = (ends.loc[("vit", end)] for end in ("cost", "tolerance"))
+    return (
+        f"{said[1]} points of validation accuracy with injection, {said[0]} without, and there "
+        f"injection costs {number(cost)} for {number(tolerance, '× ')}"
+    )
 
 
 def odd_seed() -> str:
@@ -215,22 +232,26 @@ def methods() -> str:
     ends, ranks = (table[table.noise == "gaussian"] for table in (read("methods"), read("ranking")))
     ends = ends.set_index(["architecture", "baseline", "endpoint", "regime"]).sort_index()
     ranks = ranks.sort_values("tolerance", ascending=False)
-    mlp, cnn = (ranks[ranks.architecture == name] for name in ("mlp", "cnn"))
+    mlp = ranks[ranks.architecture == "mlp"]
     better = [ends.loc[("mlp", b, "tolerance")].verdict == "better" for b in PLAIN]
     both = (better[0] & better[1].reindex(better[0].index, fill_value=False)).sum()
-    first, other = mlp.iloc[0], cnn.iloc[0]
+    first = mlp.iloc[0]
     cost, tolerance = (ends.loc[("mlp", CLEAN, end, first.regime)] for end in ("cost", "tolerance"))
     rivals = (~mlp.behind).sum() - 1
     apart = f" ({rivals} not clearly below it)" if rivals else ""
-    there = [ends.loc[("cnn", CLEAN, end, other.regime)] for end in ("tolerance", "cost")]
-    same = "too" if other.regime == first.regime else f"`{other.regime}`"
+    elsewhere = []
+    for name, note in {"cnn": "", "vit": " (undertrained)"}.items():
+        best, *rest = ranks[ranks.architecture == name].itertuples()
+        there = [ends.loc[(name, CLEAN, end, best.regime)] for end in ("tolerance", "cost")]
+        same = "too" if best.regime == first.regime else f"`{best.regime}`"
+        numbers = f"{number(there[0], '× ')} for {number(there[1])}"
+        elsewhere.append(f"on the {NAMES[name]}{note} {same}, of {len(rest)}, {numbers}")
     more = read("methods", (STRONGER,)).set_index(["baseline", "regime", "endpoint"])
     twice = [more.loc[(CLEAN, TWICE, end)] for end in ("tolerance", "cost")]
     return (
         f"Of {len(mlp) - 1} methods {better[0].sum()} stand more Gaussian noise than plain "
         f"training, {both} of them more than plain injection (MLP, {first.seeds} seeds). "
         f"`{first.regime}` stands most{apart}, {number(tolerance, '× ')}, for {number(cost)} "
-        f"points; on the CNN {same}, of {len(cnn) - 1}, {number(there[0], '× ')} for "
-        f"{number(there[1])}. On the MLP injection twice as strong, tried afterwards, "
+        f"points; {'; '.join(elsewhere)}. On the MLP injection twice as strong, tried afterwards, "
         f"{number(twice[0], '× ')} for {number(twice[1])}."
     )

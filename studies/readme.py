@@ -236,6 +236,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "bench": benched.bench,
     "ninety": benched.to_ninety,
     "beyond": benched.beyond,
+    "undertrained": benched.undertrained,
     "odd": benched.odd_seed,
     "stronger": benched.stronger,
     "transfer": benched.transfer,
