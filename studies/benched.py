@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.curves import crossing
 from analysis.endpoints import TOLERANCE
-from analysis.intervals import RUN, draw_means, half_width
+from analysis.intervals import RUN, half_width
 from analysis.verdicts import LEVEL
 from reporting import results
 from reporting.endpoints import ratio_digits
@@ -15,7 +14,7 @@ from reporting.side_by_side import say_size, trainings
 from reporting.sizes import find_halfway, over_draws
 from reporting.transfer import best_table
 from store.records import load_all
-from studies.bench import INJECTION, PLAIN, Options
+from studies.bench import INJECTION, PLAIN
 from studies.pilot import area
 from studies.timed import ROOT
 from studies.tuning import candidates
@@ -30,8 +29,6 @@ STRONGER = BENCH / "stronger"
 """Injection at twice the strength, on the same models where they are the same; added afterwards."""
 CLEAN = PLAIN[0]
 CHANCE = 0.1
-NAMES = {"cnn": "CNN", "vit": "ViT"}
-REFERENCE = ROOT / "results" / "reference"
 TWICE = "noisy:noise=2"
 BY_RANGE = "bit_errors"
 """Of one rate it moves weights the less, the narrower their range is; so its size is told too."""
@@ -160,73 +157,6 @@ def ratios(found: dict[tuple[str, str, int], float]) -> dict[tuple[str, str], st
     return said
 
 
-def beyond() -> str:
-    """Return the methods that stand more Gaussian noise than plain injection, and how much more."""
-    ends = read("methods")
-    mine = ends[(ends.noise == "gaussian") & (ends.baseline == INJECTION)]
-    mine = mine[(mine.endpoint == TOLERANCE) & (mine.verdict == "better")]
-    said = []
-    for name, rows in mine.groupby("architecture", sort=False):
-        ordered = rows.sort_values("value_low", ascending=False)
-        listed = ", ".join(f"`{row.regime}` {number(row, '× ')}" for _, row in ordered.iterrows())
-        said.append(f"{listed} ({name})")
-    return "; ".join(said)
-
-
-def undertrained() -> str:
-    """Return what the ViT gains by its own epochs, twice those of the bench, and what injection
-    costs and buys it there."""
-    pilot = pd.read_csv(REFERENCE / "pilot" / "epochs.csv").set_index(["architecture", "regime"])
-    mine = pilot.loc["vit"][lambda table: table.epochs == Options().budget]
-    said = [f"{row.gain:.2f} ± {row.half_width:.2f}" for row in mine.loc[[*PLAIN]].itertuples()]
-    ends = pd.read_csv(REFERENCE / "endpoints.csv").set_index(["architecture", "endpoint"])
-    cost, tolerance = (ends.loc[("vit", end)] for end in ("cost", "tolerance"))
-    return (
-        f"{said[1]} points of validation accuracy with injection, {said[0]} without, and there "
-        f"injection costs {number(cost)} for {number(tolerance, '× ')}"
-    )
-
-
-def odd_seed() -> str:
-    """Return the rates of bit errors that the CNN's plainly trained models stand until halfway, and
-    over these what the methods stand without the seed that breaks first."""
-    found = {}
-    rows = draw_means(results.read(FOLDERS[1]).families[BY_RANGE])
-    mine = rows[rows.architecture == "cnn"].astype({"architecture": str, "regime": str})
-    for run, part in mine.sort_values("alpha").groupby(RUN):
-        half = (part.accuracy.iloc[0] + CHANCE) / 2
-        noisy = part[part.alpha > 0]
-        found[run], _ = crossing(noisy.alpha.to_numpy(), noisy.accuracy.to_numpy(), half)
-    plain = {seed: 100 * rate for (_, regime, seed), rate in found.items() if regime == CLEAN}
-    odd = min(plain, key=plain.get)
-    first, second, *_, last = sorted(plain.values())
-    left = ratios({run: rate for run, rate in found.items() if run[-1] != odd})
-    said = ", ".join(f"`{regime}` {text}" for (_, regime), text in left.items())
-    return (
-        f"one seed of {len(plain)} breaks at {first:.1f}% of bits, the others at {second:.1f} to "
-        f"{last:.1f}%; without it: {said}"
-    )
-
-
-def to_ninety() -> str:
-    """Return how much Gaussian noise the MLP stands until 90% correct over that of plain training:
-    of the methods that start more than two points below it, and of the most tolerant two."""
-    means = draw_means(results.read(FOLDERS[0]).rows)
-    means = means[(means.architecture == "mlp") & (means.alpha > 0)]
-    means = means.astype({"architecture": str, "regime": str}).sort_values("alpha")
-    found = {}
-    for run, part in means.groupby(RUN):
-        low, high = crossing(part.alpha.to_numpy(), part.accuracy.to_numpy(), 0.9)
-        found[run] = low if low == high else float("nan")
-    said = ratios(found)
-    ranks = read("ranking")
-    ranks = ranks[(ranks.architecture == "mlp") & (ranks.noise == "gaussian")]
-    ranks = ranks.sort_values("tolerance", ascending=False)
-    low = [name for name in ranks.regime[ranks.cost > 2] if ("mlp", name) in said]
-    parts = [f"`{name}` {said['mlp', name]}" for name in (*low, *ranks.regime[:2])]
-    return f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
 def methods() -> str:
     """Return the answer of the bench under Gaussian noise, in three sentences."""
     ends, ranks = (table[table.noise == "gaussian"] for table in (read("methods"), read("ranking")))
@@ -239,19 +169,23 @@ def methods() -> str:
     cost, tolerance = (ends.loc[("mlp", CLEAN, end, first.regime)] for end in ("cost", "tolerance"))
     rivals = (~mlp.behind).sum() - 1
     apart = f" ({rivals} not clearly below it)" if rivals else ""
-    elsewhere = []
-    for name, note in {"cnn": "", "vit": " (undertrained)"}.items():
-        best, *rest = ranks[ranks.architecture == name].itertuples()
-        there = [ends.loc[(name, CLEAN, end, best.regime)] for end in ("tolerance", "cost")]
-        same = "too" if best.regime == first.regime else f"`{best.regime}`"
-        numbers = f"{number(there[0], '× ')} for {number(there[1])}"
-        elsewhere.append(f"on the {NAMES[name]}{note} {same}, of {len(rest)}, {numbers}")
+
+    def buys(name: str, regime: str) -> str:
+        found = [ends.loc[(name, CLEAN, end, regime)] for end in ("tolerance", "cost")]
+        return f"{number(found[0], '× ')} for {number(found[1])}"
+
+    def leads(regime: str) -> str:
+        return "too" if regime == first.regime else f"`{regime}`"
+
+    cnn, vit = (ranks[ranks.architecture == name].regime.tolist() for name in ("cnn", "vit"))
     more = read("methods", (STRONGER,)).set_index(["baseline", "regime", "endpoint"])
     twice = [more.loc[(CLEAN, TWICE, end)] for end in ("tolerance", "cost")]
     return (
         f"Of {len(mlp) - 1} methods {better[0].sum()} stand more Gaussian noise than plain "
         f"training, {both} of them more than plain injection (MLP, {first.seeds} seeds). "
-        f"`{first.regime}` stands most{apart}, {number(tolerance, '× ')}, for {number(cost)} "
-        f"points; {'; '.join(elsewhere)}. On the MLP injection twice as strong, tried afterwards, "
-        f"{number(twice[0], '× ')} for {number(twice[1])}."
+        f"As tuned, `{first.regime}` stands most{apart}, {number(tolerance, '× ')}, for "
+        f"{number(cost)} points; on the CNN {leads(cnn[0])}, of {len(cnn) - 1}, "
+        f"{buys('cnn', cnn[0])}; on the ViT (undertrained) {leads(vit[0])}, "
+        f"{buys('vit', vit[0])}, injection {buys('vit', INJECTION)}. On the MLP injection twice as strong, "
+        f"tried afterwards, {number(twice[0], '× ')} for {number(twice[1])}."
     )

@@ -20,7 +20,7 @@ from machine import words
 from models import DEFAULT_ARCHITECTURES
 from reporting.words import FLAGGED
 from store.records import load_all
-from studies import benched, pilot, timed
+from studies import bench_words, benched, pilot, timed
 from studies.timed import REFERENCE, ROOT
 
 PROTECTION = ROOT / "results" / "protection"
@@ -234,10 +234,11 @@ PARTS: dict[str, Callable[[], str]] = {
     "methods": benched.methods,
     "tuned": benched.tuned,
     "bench": benched.bench,
-    "ninety": benched.to_ninety,
-    "beyond": benched.beyond,
-    "undertrained": benched.undertrained,
-    "odd": benched.odd_seed,
+    "ninety": bench_words.to_ninety,
+    "beyond": bench_words.beyond,
+    "longer": bench_words.longer,
+    "start_low": bench_words.start_low,
+    "odd": bench_words.odd_seed,
     "stronger": benched.stronger,
     "transfer": benched.transfer,
     "speed": timed.speed,

@@ -1,0 +1,105 @@
+"""Numbers that stand in the words of `docs/methods.md`, from the committed records of the bench."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from analysis.curves import crossing
+from analysis.endpoints import TOLERANCE
+from analysis.intervals import RUN, draw_means, half_width
+from reporting import results
+from studies.bench import INJECTION
+from studies.benched import BY_RANGE, CHANCE, CLEAN, FOLDERS, number, ratios, read
+from studies.timed import REFERENCE
+
+
+def curves(rows: pd.DataFrame, architecture: str) -> Iterator[tuple[tuple, pd.DataFrame]]:
+    """Yield each run of an architecture with its mean accuracies by rising strength, 0 first."""
+    means = draw_means(rows[rows.architecture == architecture])
+    means = means.astype({"architecture": str, "regime": str})
+    yield from means.sort_values("alpha").groupby(RUN)
+
+
+def to_level(rows: pd.DataFrame, architecture: str, level: float) -> dict[tuple[str, str], str]:
+    """Return how much noise a method stands until so many are correct, over plain training."""
+    found = {}
+    for run, part in curves(rows, architecture):
+        noisy = part[part.alpha > 0]
+        low, high = crossing(noisy.alpha.to_numpy(), noisy.accuracy.to_numpy(), level)
+        found[run] = low if low == high else float("nan")
+    return ratios(found)
+
+
+def to_ninety() -> str:
+    """Return how much Gaussian noise the MLP stands until 90% correct over that of plain training:
+    of the methods that start more than two points below it, and of the most tolerant two."""
+    said = to_level(results.read(FOLDERS[0]).rows, "mlp", 0.9)
+    ranks = read("ranking")
+    ranks = ranks[(ranks.architecture == "mlp") & (ranks.noise == "gaussian")]
+    ranks = ranks.sort_values("tolerance", ascending=False)
+    low = [name for name in ranks.regime[ranks.cost > 2] if ("mlp", name) in said]
+    parts = [f"`{name}` {said['mlp', name]}" for name in (*low, *ranks.regime[:2])]
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def beyond() -> str:
+    """Return the methods that stand more Gaussian noise than plain injection, and how much more."""
+    ends = read("methods")
+    mine = ends[(ends.noise == "gaussian") & (ends.baseline == INJECTION)]
+    mine = mine[(mine.endpoint == TOLERANCE) & (mine.verdict == "better")]
+    said = []
+    for name, rows in mine.groupby("architecture", sort=False):
+        ordered = rows.sort_values("value_low", ascending=False)
+        listed = ", ".join(f"`{row.regime}` {number(row, '× ')}" for _, row in ordered.iterrows())
+        said.append(f"{listed} ({name})")
+    return "; ".join(said)
+
+
+def longer() -> str:
+    """Return by how much less injection costs the ViT when it is trained for its own epochs, twice
+    those of the bench: the same seeds and test images."""
+    costs = []
+    for folder in (FOLDERS[0], REFERENCE):
+        table = pd.read_csv(folder / "summary.csv").query("architecture == 'vit'")
+        start = 100 * table.pivot(index="seed", columns="regime", values="acc_0")
+        costs.append(start[CLEAN] - start[INJECTION])
+    less = costs[0] - costs[1]
+    half = half_width(less)
+    share = less.mean() / costs[0].mean()
+    return f"{less.mean():.2f} ± {half:.2f} points less, {share:.0%} of its cost"
+
+
+def start_low() -> str:
+    """Return what the ViT's α₅₀ do not show: where `varied` is below injection, and what both stand
+    until 80% correct over plain training."""
+    rows = results.read(FOLDERS[0]).rows
+    means = pd.concat(part for _, part in curves(rows, "vit"))
+    table = 100 * means.groupby(["alpha", "regime"]).accuracy.mean().unstack()
+    gap = (table.varied - table[INJECTION]).dropna()
+    below = gap[: gap[gap > 0].index[0]].iloc[:-1]
+    said = to_level(rows, "vit", 0.8)
+    eighty = ", ".join(f"`{name}` {said['vit', name]}" for name in (INJECTION, "varied"))
+    return (
+        f"starts at {table.varied.iloc[0]:.1f}% and is {-below.max():.1f} to {-below.min():.1f} "
+        f"points below `{INJECTION}` at every α up to {below.index[-1]:g}; to 80% correct "
+        f"stand, of what plain training does, {eighty}"
+    )
+
+
+def odd_seed() -> str:
+    """Return the rates of bit errors that the CNN's plainly trained models stand until halfway, and
+    over these what the methods stand without the seed that breaks first."""
+    found = {}
+    for run, part in curves(results.read(FOLDERS[1]).families[BY_RANGE], "cnn"):
+        half = (part.accuracy.iloc[0] + CHANCE) / 2
+        noisy = part[part.alpha > 0]
+        found[run], _ = crossing(noisy.alpha.to_numpy(), noisy.accuracy.to_numpy(), half)
+    plain = {seed: 100 * rate for (_, regime, seed), rate in found.items() if regime == CLEAN}
+    odd = min(plain, key=plain.get)
+    first, second, *_, last = sorted(plain.values())
+    left = ratios({run: rate for run, rate in found.items() if run[-1] != odd})
+    said = ", ".join(f"`{regime}` {text}" for (_, regime), text in left.items())
+    return (
+        f"one seed of {len(plain)} breaks at {first:.1f}% of bits, the others at {second:.1f} to "
+        f"{last:.1f}%; without it: {said}"
+    )
