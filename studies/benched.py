@@ -187,5 +187,6 @@ def methods() -> str:
         f"{number(cost)} points; on the CNN {leads(cnn[0])}, of {len(cnn) - 1}, "
         f"{buys('cnn', cnn[0])}; on the ViT (undertrained) {leads(vit[0])}, "
         f"{buys('vit', vit[0])}, injection {buys('vit', INJECTION)}. On the MLP "
-        f"injection twice as strong, tried afterwards, {number(twice[0], '× ')} for {number(twice[1])}."
+        f"injection twice as strong, tried afterwards, {number(twice[0], '× ')} for "
+        f"{number(twice[1])}."
     )
