@@ -93,9 +93,7 @@ def trained_model(
                 times = {"epoch_seconds": list(seconds), "unfinished_seconds": unfinished, **parts}
                 checkpoints.save(resume, run, {**state, "provenance": {**provenance, **times}})
             if finished_epoch:
-                known = {"loss": state["history"][-1], "accuracy": state["accuracy"]}
-                of = state["training"]["epochs"]
-                tell(Kind.EPOCH, epoch=state["epoch"], of=of, seconds=seconds[-1], **known)
+                tell_epoch(tell, state, seconds[-1])
 
         model, history = train(run, dataset, device, state, save, stop, teacher)
         # Another process may have finished the same run meanwhile: its weights stand.
@@ -128,3 +126,10 @@ def teach(run: Run, dataset, folders, device, provenance, tell: Tell, stop: Stop
     teacher, content = trained_model(taught_by, dataset, folders, device, provenance, quiet, stop)
     cost = content.get("realised", {}).get("cost")  # a checkpoint of before does not say it
     return teacher, {} if cost is None else {"teacher": cost}
+
+
+def tell_epoch(tell, state: dict, seconds: float) -> None:
+    """Tell of an epoch that is done, from the state at its end."""
+    known = {"loss": state["history"][-1], "accuracy": state["accuracy"]}
+    of = state["training"]["epochs"]
+    tell(Kind.EPOCH, epoch=state["epoch"], of=of, seconds=seconds, **known)

@@ -24,6 +24,7 @@ from runner.measuring import Measuring, blocks_of, traces
 from runner.overview import Shelf, look
 from runner.pool import run_jobs
 from runner.serving import Later, stopping
+from runner.trained import tell_epoch
 from runner.verdict import CONSISTENT, CONTRADICTS, SAME, Again, judge
 from store import checkpoints, records
 from store.files import Damaged, Foreign
@@ -160,17 +161,11 @@ def model_of(
 
         def keep(state: dict) -> None:
             told["realised"] = state["realised"]
-            tell_epoch(tell, state)
+            if state["training"]["step"] == 0:
+                tell_epoch(tell, state, 0.0)
 
         model, told["history"] = train(run, dataset, device, None, keep, stopping)
         return model, told
     model = initial_model(run)
     model.load_state_dict(content["model"])
     return model.to(device).eval(), {**content, "trained": False}
-
-
-def tell_epoch(tell, state: dict) -> None:
-    """Tell of an epoch that is done."""
-    if state["training"]["step"] == 0:
-        known = {"loss": state["history"][-1], "accuracy": state["accuracy"]}
-        tell(Kind.EPOCH, epoch=state["epoch"], of=state["training"]["epochs"], seconds=0.0, **known)

@@ -20,14 +20,16 @@ def curves(rows: pd.DataFrame, architecture: str) -> Iterator[tuple[tuple, pd.Da
     yield from means.sort_values("alpha").groupby(RUN)
 
 
+def strength_at(part: pd.DataFrame, level: float) -> float:
+    """Return the strength at which a run's accuracy falls to a level; NaN where it is not known."""
+    noisy = part[part.alpha > 0]
+    low, high = crossing(noisy.alpha.to_numpy(), noisy.accuracy.to_numpy(), level)
+    return low if low == high else float("nan")
+
+
 def to_level(rows: pd.DataFrame, architecture: str, level: float) -> dict[tuple[str, str], str]:
     """Return how much noise a method stands until so many are correct, over plain training."""
-    found = {}
-    for run, part in curves(rows, architecture):
-        noisy = part[part.alpha > 0]
-        low, high = crossing(noisy.alpha.to_numpy(), noisy.accuracy.to_numpy(), level)
-        found[run] = low if low == high else float("nan")
-    return ratios(found)
+    return ratios({run: strength_at(part, level) for run, part in curves(rows, architecture)})
 
 
 def to_ninety() -> str:
@@ -91,9 +93,7 @@ def odd_seed() -> str:
     over these what the methods stand without the seed that breaks first."""
     found = {}
     for run, part in curves(results.read(FOLDERS[1]).families[BY_RANGE], "cnn"):
-        half = (part.accuracy.iloc[0] + CHANCE) / 2
-        noisy = part[part.alpha > 0]
-        found[run], _ = crossing(noisy.alpha.to_numpy(), noisy.accuracy.to_numpy(), half)
+        found[run] = strength_at(part, (part.accuracy.iloc[0] + CHANCE) / 2)
     plain = {seed: 100 * rate for (_, regime, seed), rate in found.items() if regime == CLEAN}
     odd = min(plain, key=plain.get)
     first, second, *_, last = sorted(plain.values())
