@@ -51,8 +51,9 @@ def stub(run: Run, sweep: Sweep, folders: Folders, device, provenance: dict, tel
     began = time.monotonic()
     time.sleep(STUB)
     slept = time.monotonic() - began
-    for epoch in range(1, run.recipe.epochs + 1):
-        tell("epoch", epoch=epoch, loss=0.1, accuracy=0.9, seconds=STUB / run.recipe.epochs)
+    epochs, known = run.recipe.epochs, {"loss": 0.1, "accuracy": 0.9}
+    for epoch in range(1, epochs + 1):
+        tell("epoch", epoch=epoch, of=epochs, seconds=STUB / epochs, **known)
     facts = {
         "training": {**provenance, "epoch_seconds": [STUB]},
         "measuring": {**provenance, "seconds": 0.0},

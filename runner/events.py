@@ -8,7 +8,7 @@ class Kind(StrEnum):
 
     STARTED = "started"  # none: a worker has been given the run
     NOTE = "note"  # text: what a reader of the log should know
-    EPOCH = "epoch"  # epoch: its number, from 1; loss, accuracy (see `train`), seconds
+    EPOCH = "epoch"  # epoch, from 1, of how many; loss, accuracy (see `train`), seconds
     SAVED = "saved"  # done, of: how many of the missing measurements are on disk
     POINT = "point"  # done, of: how many of the missing measurements are made; accuracy at α = 0
     BEAT = "beat"  # none: the work goes on; the pool alone hears it
