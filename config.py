@@ -76,6 +76,11 @@ class Regime:
             raise ValueError("method 'plain' trains without noise; 'injection' trains with it")
 
 
+def shortest(value: float) -> str:
+    """Return a number as `f"{value:g}"` where that is the number itself."""
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+
+
 class Regimes(dict[str, Regime]):
     """Regimes by name. `NAME:PARAMETER=VALUE` is one of them with another value of one parameter,
     or of `noise`, as in `sam:rho=0.1`: what a study of parameters asks for, without a line."""
@@ -94,10 +99,10 @@ class Regimes(dict[str, Regime]):
         number = "a whole number" if isinstance(first, int) else "a number"
         try:
             value = type(first)(text) if isinstance(first, int | str) else float(text)
-            plain = text if isinstance(value, str) else f"{value:g}"
+            plain = text if isinstance(value, str) else shortest(value)
         except ValueError:
             raise KeyError(f"{key} takes {number}, not {text!r}") from None
-        if text in ("", "inf", "-inf", "nan"):
+        if text == "" or (isinstance(value, float) and not math.isfinite(value)):
             raise KeyError(f"{key} takes {number}, not {text!r}")
         if plain != text:  # one name for each value
             raise KeyError(f"of this value write {base}:{key}={plain}")
@@ -167,8 +172,8 @@ class Recipe:
     dataset: str = "mnist"
     """Name in `data.DATASETS`; or folder:PATH, which is kept as folder:NAME@DIGEST."""
     epochs: int | None = field(default=None, metadata={"bounds": (1, 100_000)})
-    """Passes over the training images, the same for every architecture; with `budget`, those of
-    plain training. None = each architecture's own, as in `EPOCHS`; 4 for one that is not there."""
+    """Passes over the training images, the same for every architecture. None = each architecture's
+    own, as in `EPOCHS`, and 4 for one that is not there; or what `budget` says."""
     batch_size: int = 128
     """Images per optimiser step."""
     peak_lr: float = field(default=3e-3, metadata={"bounds": POSITIVE})
@@ -346,6 +351,14 @@ class Run:
     def alpha_train(self) -> float:
         """Training-noise strength of this run."""
         return REGIMES[self.regime].noise * self.recipe.alpha_train
+
+    @property
+    def training_noise(self) -> tuple[str, float]:
+        """Family and strength of the noise that is drawn in training; strength 0 where none is."""
+        method = self.method
+        if "strength" in method:
+            return method["family"], method["strength"]
+        return "gaussian", self.alpha_train
 
     @property
     def identity(self) -> dict:

@@ -69,8 +69,9 @@ class Account:
             hook.remove()
 
 
-def counted_cost(method: Method, x: Tensor, y: Tensor, images: int) -> Fraction:
-    """Return the cost of a step, in units of a plain one, by taking its gradients once.
+def counted_cost(method: Method, x: Tensor, y: Tensor, images: int) -> tuple[Fraction, Fraction]:
+    """Return the cost of a step, in units of a plain one, by taking its gradients once; and that
+    of the end (see `Method.finish`), in epochs of plain training.
 
     Args:
         method: a fresh one for a model that is not needed any more.
@@ -84,5 +85,7 @@ def counted_cost(method: Method, x: Tensor, y: Tensor, images: int) -> Fraction:
         method.progress = 1.0
         method.model.train()
         method.gradients(x, y)
+        step = account.spent(len(y))
+        method.finish([x])
     account.close()
-    return account.spent(len(y))
+    return step, account.spent(len(y)) - step

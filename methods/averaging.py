@@ -18,7 +18,7 @@ class Averaging(Injection):
     """Train as ever, and end at an average of the weights that were passed.
 
     At the end BatchNorm's running statistics are taken anew, at the average, over the training
-    images: for a model that has them a third of a plain epoch.
+    images: for a model that has them a third of a plain epoch, which a budget includes.
     """
 
     def __init__(self, *setting, average, **rest):

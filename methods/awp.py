@@ -13,7 +13,8 @@ class AWP(Ascent):
     """g' = ∇L(w + e) with e = γ·‖W‖·d/‖d‖ for each weight tensor, d one step of SGD on −L.
 
     So d is along g, whatever the learning rate. As in their code (`AdvWeightPerturb`), parameters
-    of one dimension stay as they are. Theirs is adversarial training; here the images are clean.
+    of one dimension stay as they are; it also leaves alone those without "weight" in their name,
+    which are here the ViT's embeddings. Theirs is adversarial training; here the images are clean.
 
     Parameters:
         gamma: γ, the size of e relative to each tensor; published 0.01.

@@ -15,7 +15,7 @@ class RandBET(FamilyInjection):
     Q and the flips are those of the noise family `bit_errors`, on the noisy parameters (theirs
     quantise biases too). After each step these are clamped to ±w_max, which makes the range, and
     with it what a bit is worth, small. As in theirs, flips begin with the first batch whose loss is
-    below the threshold.
+    below the threshold; until then the second pass repeats the first, where theirs has none.
 
     Parameters:
         rate: p of each bit; published 0.001 to 0.02.

@@ -11,7 +11,8 @@ from methods.passes import frozen_statistics, gradients_at, leave, scaled, summe
 class RWP(Method):
     """g = (1 − λ)·∇L(w) + λ·∇L(w + ε), ε ~ N(0, (γ·‖filter‖)²) for each filter (m-RWP).
 
-    A filter is a row of dimension 0 of a weight; of a parameter of one dimension, an element.
+    A filter is a row of dimension 0 of a weight; of a parameter of one dimension, an element: its
+    noise is γ·|w|, where their code takes the norm of the whole vector, and so has more of it.
     γ multiplies a norm: the noise relative to the spread of the weights is about γ·√fan_in, so
     that wide layers have more of it. The paper takes a second batch for the second gradient; here
     both are of the same one, so that every method has the same images in a step.

@@ -19,7 +19,8 @@ class SignAscent(Injection):
 
     w* starts at w + 1e-3·|w|·z and takes K steps ζ·|w|/K·sign(∇KL), ζ·|w| in all. The gradient of
     the KL goes through both of its arguments; w* − w is held constant. The attack is on the noisy
-    parameters; theirs is on all. BatchNorm's running statistics see the noisy pass.
+    parameters; theirs is on all. BatchNorm's running statistics see the noisy pass. The realised
+    size is a mean over ε and w* − w, which take turns.
 
     Parameters:
         beta: β; published 0.1 to 0.25.

@@ -5,7 +5,6 @@ from typing import NamedTuple
 from analysis.intervals import RUN
 from analysis.looks import say_looks
 from analysis.verdicts import LEVEL
-from config import REGIMES
 from machine.checks import number_of
 from reporting.results import Results
 from reporting.section import Section
@@ -57,11 +56,14 @@ def of_plan(results: Results, sections: dict[str, Section]) -> Opening:
     plan, runs = results.plan, len(results.rows[RUN].drop_duplicates())
     planned = f" ({len(plan.runs)} planned)" if runs != len(plan.runs) else ""
     total = int(results.rows.total.max()) if len(results.rows) else 0
-    said, family = sections["accuracy"], plan.recipe.train_noise
+    said = sections["accuracy"]
     compared = " or ".join(results.effects.regime.unique())
-    strengths = {name: REGIMES[name].noise * plan.recipe.alpha_train for name in plan.all_regimes}
-    sign = "α" if family == "gaussian" else family
-    trained = [f"{name} with {sign} = {a:g}" for name, a in strengths.items() if a]
+    noisy = {run.regime: run.training_noise for run in plan.runs}
+    trained = [
+        f"{name} with {'α' if family == 'gaussian' else family} = {strength:g}"
+        for name, (family, strength) in noisy.items()
+        if strength
+    ]
     note = brief = ALONE
     if compared:
         brief = f"Effect: {compared} − clean accuracy in points, paired by seed. {UNITS}"

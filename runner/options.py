@@ -1,6 +1,7 @@
 """The command line of `run_experiments.py`: its options, and what each of them takes."""
 
 import importlib.util
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -12,13 +13,14 @@ from torch import nn
 
 import data
 import noises
-from config import DEFAULT_REGIMES, NOT_NEGATIVE, REGIMES, Recipe, Sweep
+from config import DEFAULT_REGIMES, NOT_NEGATIVE, REGIMES, Recipe, Run, Sweep
 from machine import offers, words
 from machine.checks import (
     UsageError,
     check_folder,
     choose_device,
     distinct,
+    fail,
     known,
     positive,
     shown,
@@ -80,7 +82,13 @@ class Options:
 
 def read(arguments: list[str] | None = None) -> Options:
     """Read the command line; wrong words end the program with status 2: see `words.read`."""
-    return words.read(Options, arguments)
+    given = {word.partition("=")[0] for word in (sys.argv[1:] if arguments is None else arguments)}
+    options = words.read(Options, arguments)
+    if options.recipe.budget and "--epochs" in given:
+        fail(
+            UsageError("--epochs: --budget says how long every method trains; give one of the two")
+        )
+    return options
 
 
 def check(options: Options) -> None:
@@ -96,9 +104,9 @@ def check(options: Options) -> None:
     for name in options.regimes:
         check_change(name)
     known("--regimes", options.regimes, [*REGIMES, *(n for n in options.regimes if n in REGIMES)])
+    check_train_noise(recipe, options.regimes)
     for name in options.regimes:
-        check_method(name)
-    check_train_noise(recipe)
+        check_method(name, recipe)
     dataset = read_dataset(recipe.dataset, options.data_dir)
     check_shape(options.architectures or DEFAULT_ARCHITECTURES, dataset)
     distinct("--seeds", options.seeds)
@@ -145,14 +153,20 @@ def check_bounds(knobs: Recipe | Sweep) -> None:
             positive(option, value, zero=bounds == NOT_NEGATIVE)
 
 
-def check_train_noise(recipe: Recipe) -> None:
-    """Check the family and strength of the training noise."""
+def check_train_noise(recipe: Recipe, regimes: Iterable[str]) -> None:
+    """Check the family and strength of the training noise, and that each noisy regime takes it."""
     if not noises.exists(recipe.train_noise):  # a composition of two need not be registered
         known("--train-noise", [recipe.train_noise], FAMILIES)
     try:
         noises.find(recipe.train_noise).check(recipe.alpha_train)
     except ValueError as error:
         raise UsageError(f"--alpha-train: {recipe.train_noise} {error}") from None
+    for name in regimes:
+        if REGIMES[name].noise and Run("", name, 0, recipe).training_noise[0] != recipe.train_noise:
+            raise UsageError(
+                f"--train-noise: {recipe.train_noise} is for regimes of injection, such as noisy; "
+                f"{name} trains under gaussian"
+            )
 
 
 def check_change(name: str) -> None:
@@ -164,18 +178,21 @@ def check_change(name: str) -> None:
             raise UsageError(f"--regimes: {shown(name)}: {error.args[0]}") from None
 
 
-def check_method(name: str) -> None:
+def check_method(name: str, recipe: Recipe) -> None:
     """Check that the method of a regime is there and takes the regime's parameters."""
-    regime = REGIMES[name]
-    known(f"--regimes: the method of {name}", [regime.method], METHODS)
-    if package := METHODS[regime.method].lacks():
+    run = Run("", name, 0, recipe)
+    parameters = dict(run.method)
+    method = parameters.pop("name")
+    known(f"--regimes: the method of {name}", [method], METHODS)
+    if package := METHODS[method].lacks():
         raise UsageError(f"--regimes: {name} needs a package: pip install {package}")
     try:
         stream, net = torch.Generator(), nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1))
-        METHODS[regime.method](net, regime.noise, stream, {}, **regime.parameters)
+        alpha = 0.0 if "strength" in parameters else run.alpha_train
+        METHODS[method](net, alpha, stream, {}, **parameters)
     except (TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:150]
-        raise UsageError(f"--regimes: {name}: method {regime.method!r}: {reason}") from None
+        raise UsageError(f"--regimes: {name}: method {method!r}: {reason}") from None
     except Exception:  # what else it wants of a model shows on one that is to be trained
         return
 

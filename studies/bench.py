@@ -79,8 +79,7 @@ class Options:
 
 def regimes_of(architecture: str, results: Path) -> tuple[str, ...]:
     """Return the methods that an architecture is trained with."""
-    there = [name for name, regime in REGIMES.items() if not METHODS[regime.method].lacks()]
-    every = (*PLAIN, *(name for name in there if name not in DEFAULT_REGIMES))
+    every = (*PLAIN, *(name for name in REGIMES if name not in DEFAULT_REGIMES))
     return {"mlp": every, "cnn": KINDS}.get(architecture, (*PLAIN, best_of(results)))
 
 
@@ -182,6 +181,12 @@ def main(options: Annotated[Options, tyro.conf.arg(name="")]) -> int:
     """Print the commands and the estimate, or do them; return the exit status."""
     if unknown := {*options.architectures} - {"mlp", "cnn", "vit"}:
         print(f"studies.bench: architectures: {min(unknown)!r} is none of mlp cnn vit")
+        return 2
+    wanted = (
+        {regime.method for regime in REGIMES.values()} if "mlp" in options.architectures else ()
+    )
+    if missing := {package for name in wanted if (package := METHODS[name].lacks())}:
+        print(f"studies.bench: the MLP's bench has every method: pip install {min(missing)}")
         return 2
     if options.go:
         return do(options)

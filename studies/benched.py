@@ -174,17 +174,16 @@ def methods() -> str:
     better = [ends.loc[("mlp", b, "tolerance")].verdict == "better" for b in PLAIN]
     both = (better[0] & better[1].reindex(better[0].index, fill_value=False)).sum()
     first = mlp.iloc[0]
-    cost, tolerance = (ends.loc[("mlp", CLEAN, end, first.regime)] for end in ("cost", "tolerance"))
     rivals = (~mlp.behind).sum() - 1
     apart = f" ({rivals} not clearly below it)" if rivals else ""
 
     def buys(name: str, regime: str) -> str:
         found = [ends.loc[(name, CLEAN, end, regime)] for end in ("tolerance", "cost")]
-        return f"{number(found[0], '× ')} for {number(found[1])}"
+        return f"{number(found[0], '× ')} at {number(found[1])}"
 
-    def leads(names: list[str]) -> str:
-        which = "too" if names[0] == first.regime else f"`{names[0]}`"
-        return f"{which}, of {len(names) - 1}"
+    def leads(name: str, names: list[str]) -> str:
+        which = "" if names[0] == first.regime else f" `{names[0]}`"
+        return f"({len(names) - 1} methods){which} {buys(name, names[0])}"
 
     cnn, vit = (ranks[ranks.architecture == name].regime.tolist() for name in ("cnn", "vit"))
     low = points_below("vit", vit[0]).index[-1]
@@ -193,9 +192,9 @@ def methods() -> str:
     return (
         f"Of {len(mlp) - 1} methods {better[0].sum()} stand more Gaussian noise than plain "
         f"training, {both} of them more than plain injection (MLP, {first.seeds} seeds). "
-        f"As tuned for it, `{first.regime}` stands most{apart}, {number(tolerance, '× ')}, for "
-        f"{number(cost)} points; on the CNN {leads(cnn)}, {buys('cnn', cnn[0])}; on the ViT "
-        f"(undertrained) {leads(vit)}, {buys('vit', vit[0])}, injection, better up to α = {low:g}, "
-        f"{buys('vit', INJECTION)}. On the MLP injection twice as strong, tried afterwards, "
-        f"{number(twice[0], '× ')} for {number(twice[1])}."
+        f"Tuned on it, `{first.regime}` stands most{apart}: {buys('mlp', first.regime)} points "
+        f"lost; on the CNN {leads('cnn', cnn)}; on the undertrained ViT {leads('vit', vit)}, "
+        f"where injection, better up to α = {low:g}, stands {buys('vit', INJECTION)}. On the MLP "
+        f"injection twice as strong, tried afterwards, stands {number(twice[0], '× ')} at "
+        f"{number(twice[1])}."
     )

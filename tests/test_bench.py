@@ -7,6 +7,7 @@ import pytest
 
 import data
 from config import REGIMES
+from methods import METHODS
 from runner import options as program
 from studies import bench
 from studies.bench import (
@@ -47,6 +48,14 @@ def test_the_numbers_of_methods_are_the_planned_ones(tmp_path):
     assert len(KINDS) == 6 and len(regimes_of("vit", tmp_path)) == 3
     assert KINDS[:2] == PLAIN and all(name in REGIMES for name in KINDS)
     assert len(regimes_of("mlp", tmp_path)) == len(REGIMES)
+
+
+def test_a_method_whose_package_is_missing_is_not_left_out_in_silence(monkeypatch, capsys):
+    kind = METHODS[REGIMES["ivon"].method]
+    monkeypatch.setattr(kind, "lacks", classmethod(lambda cls: "a-package"))
+    assert bench.main(Options(go=True)) == 2
+    assert "pip install a-package" in capsys.readouterr().out
+    assert "ivon" in regimes_of("mlp", Options().results_dir)
 
 
 def test_the_best_is_that_of_the_mlp_under_gaussian_noise(tmp_path):

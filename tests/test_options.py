@@ -66,9 +66,33 @@ def test_no_words_mean_the_default_experiment():
     assert plan.seeds == (0, 1, 2) and (plan.recipe, plan.sweep) == (Recipe(), Sweep())
 
 
+def test_of_epochs_and_a_budget_one_is_given(here):
+    assert attempt(["--epochs", "7"])[2].recipe.epochs == 7
+    before = snapshot(here)
+    status, message, _ = attempt(["--budget", "4", "--epochs", "9"])
+    assert status == 2 and is_one_short_line(message), message
+    assert message.split(": ")[1] == "--epochs" and "--budget" in message
+    assert snapshot(here) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("noisy distillation --train-noise pcm", "--train-noise: pcm is for regimes of injection"),
+        ("sign_ascent --train-noise pcm", "sign_ascent trains under gaussian"),
+        ("noisy:noise=2 --train-noise bit_errors --alpha-train 0.6", "0 to 1, not 1.2"),
+    ],
+)
+def test_training_noise_that_a_regime_does_not_take_is_refused(here, words, said):
+    before = snapshot(here)
+    status, message, _ = attempt(["--regimes", "clean", *words.split()])
+    assert status == 2 and is_one_short_line(message) and said in message, message
+    assert snapshot(here) == before
+
+
 def test_every_option_arrives():
     line = (
-        "vit mlp --dataset fashion_mnist --regimes noisy --seeds 5 3 --epochs 7 --batch-size 9 "
+        "vit mlp --dataset fashion_mnist --regimes noisy --seeds 5 3 --batch-size 9 "
         "--budget 7 --train-noise pcm --peak-lr 0.1 --weight-decay 0 --alpha-train 0.7 "
         "--train-size 50 --validation-size 40 --alphas 1 0 1e-3 --draws 2 --test-size 30 "
         "--noise-seed 8 --precision 0.01 --max-draws 50 --antithetic --find-break --two-stage "
@@ -89,7 +113,7 @@ def test_every_option_arrives():
     given_ = {
         f"--{f.name}".replace("_", "-") for c in (Recipe, Sweep) for f in dataclasses.fields(c)
     }
-    assert given_ <= set(line.split())
+    assert given_ - {"--epochs"} <= set(line.split())  # which is not beside a budget
 
 
 @pytest.mark.parametrize(
@@ -281,6 +305,8 @@ def test_a_regime_is_of_a_known_method_and_its_parameters(here, monkeypatch, reg
         ("sam:rho=nan", "rho takes a number, not 'nan'"),
         ("quantized:bits=2.5", "bits takes a whole number, not '2.5'"),
         ("sam:rho=0.10", "of this value write sam:rho=0.1"),
+        ("sam:rho=0.12345670", "of this value write sam:rho=0.1234567"),
+        ("sam:rho=1e400", "rho takes a number, not '1e400'"),
         ("noisy:noise=-1", "takes a noise ≥ 0"),
     ],
 )
@@ -457,4 +483,4 @@ def test_one_wrong_value_is_enough(row, others):
 def test_every_regime_that_is_registered_can_be_asked_for(regime):
     if METHODS[REGIMES[regime].method].lacks():
         pytest.skip("needs a package, which is optional")
-    options.check_method(regime)
+    options.check_method(regime, Recipe())
