@@ -80,8 +80,8 @@ def train(
     epoch_steps = math.ceil(len(images) / recipe.batch_size)
     steps = recipe.epochs * epoch_steps
     if recipe.budget:
-        step_cost, end = cost_of(run, images, labels, teacher)
-        steps = max(1, int((recipe.budget - end) * epoch_steps / step_cost))
+        step_cost = cost_of(run, images, labels, teacher)
+        steps = max(1, int(recipe.budget * epoch_steps / step_cost))
     model = initial_model(run).to(device)
     order_stream = torch.Generator().manual_seed(run.stream_seed("batch order"))
     noise_stream = torch.Generator(device).manual_seed(run.stream_seed("training noise"))
@@ -209,11 +209,9 @@ def teacher_of(run: Run) -> Run | None:
     return replace(run, regime="clean") if METHODS[run.method["name"]].taught else None
 
 
-def cost_of(
-    run: Run, images: Tensor, labels: Tensor, teacher: nn.Module | None
-) -> tuple[Fraction, Fraction]:
-    """Return the cost of a step of `run` and of its end in units of plain training, counted on two
-    images of images (N, [C,] H, W), labels (N,), with a model of its own."""
+def cost_of(run: Run, images: Tensor, labels: Tensor, teacher: nn.Module | None) -> Fraction:
+    """Return the cost of a step of `run` in units of plain training, counted on two images of
+    images (N, [C,] H, W), labels (N,), with a model of its own."""
     model, stream = initial_model(run).to(images.device), torch.Generator(images.device)
     method = make_method(run, model, stream, teacher)
     x, y = next(batches(images[:2], labels[:2], 2))

@@ -69,9 +69,8 @@ class Account:
             hook.remove()
 
 
-def counted_cost(method: Method, x: Tensor, y: Tensor, images: int) -> tuple[Fraction, Fraction]:
-    """Return the cost of a step, in units of a plain one, by taking its gradients once; and that
-    of the end (see `Method.finish`), in epochs of plain training.
+def counted_cost(method: Method, x: Tensor, y: Tensor, images: int) -> Fraction:
+    """Return the cost of a step, in units of a plain one, by taking its gradients once.
 
     Args:
         method: a fresh one for a model that is not needed any more.
@@ -85,7 +84,5 @@ def counted_cost(method: Method, x: Tensor, y: Tensor, images: int) -> tuple[Fra
         method.progress = 1.0
         method.model.train()
         method.gradients(x, y)
-        step = account.spent(len(y))
-        method.finish([x])
     account.close()
-    return step, account.spent(len(y)) - step
+    return account.spent(len(y))

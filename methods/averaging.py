@@ -18,7 +18,7 @@ class Averaging(Injection):
     """Train as ever, and end at an average of the weights that were passed.
 
     At the end BatchNorm's running statistics are taken anew, at the average, over the training
-    images: for a model that has them a third of a plain epoch, which a budget includes.
+    images: for a model that has them a third of a plain epoch, beyond a budget.
     """
 
     def __init__(self, *setting, average, **rest):

@@ -40,7 +40,8 @@ TOGETHER = (
 )
 EQUAL_BUDGET = (
     "Equal budget: every method was given the images passed forward and backward of {budget} "
-    "{epochs} of plain training, and its schedule the length that they buy."
+    "{epochs} of plain training, and its schedule the length that they buy. What the table of "
+    "passes has beyond is a last pass for BatchNorm's statistics."
 )
 EQUAL_EPOCHS = (
     "Equal epochs: every method passed through the training images as often, and paid for it what "
