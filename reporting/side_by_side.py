@@ -12,6 +12,7 @@ import pandas as pd
 from analysis.endpoints import COST, TOLERANCE, against_both
 from analysis.intervals import baseline_of
 from analysis.ranking import REPEATS, ranking
+from analysis.shape import find_flags, flags_of_endpoints
 from config import Recipe, say_parameters
 from reporting.endpoints import say_cost, say_tolerance
 from reporting.frontier import CAPTION, draw_front
@@ -40,8 +41,8 @@ TOGETHER = (
 )
 EQUAL_BUDGET = (
     "Equal budget: every method was given the images passed forward and backward of {budget} "
-    "{epochs} of plain training, and its schedule the length that they buy. What the table of "
-    "passes has beyond is a last pass for BatchNorm's statistics."
+    "{epochs} of plain training, and its schedule the length that they buy; what the table of "
+    "passes has beyond is of whole batches, or of a last pass for BatchNorm's statistics."
 )
 EQUAL_EPOCHS = (
     "Equal epochs: every method passed through the training images as often, and paid for it what "
@@ -62,7 +63,7 @@ def section(results: Results) -> Section:
         return Section("methods")
     by_noise = {"gaussian": rows, **results.families}
     ends = {
-        noise: against_both(table, effects=results.effects if table is rows else None)
+        noise: flagged(against_both(table, results.effects if table is rows else None), table)
         for noise, table in by_noise.items()
     }
     ranks = {noise: ranking(table) for noise, table in by_noise.items()}
@@ -73,6 +74,7 @@ def section(results: Results) -> Section:
         tables.append(ranking_table(ranks, name))
     tables.append(training_table(results))
     csv = {"methods.csv": with_noise(ends), "ranking.csv": with_noise(ranks)}
+    csv["trainings.csv"] = training_rows(results)
     return Section(
         "methods",
         title="Methods side by side",
@@ -87,6 +89,22 @@ def section(results: Results) -> Section:
         },
         csv=csv,
     )
+
+
+def flagged(ends: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return endpoints with a last column flags: what is flagged of the data that they rest on."""
+    flags = find_flags(rows)
+    said = [
+        flags_of_endpoints(part, rows, flags, name)
+        for name, part in ends.groupby("baseline", sort=False, observed=True)
+    ]
+    return ends.assign(flags=pd.concat(said) if said else "")
+
+
+def training_rows(results: Results) -> pd.DataFrame:
+    """Return what the training of each method came to, as a file has it."""
+    found = trainings(results.records).reset_index()
+    return found.rename(columns={"cost": "passes", "n": "seeds", "size": "moved"})
 
 
 def fell(ranks: pd.DataFrame) -> bool:

@@ -84,10 +84,11 @@ def read(arguments: list[str] | None = None) -> Options:
     """Read the command line; wrong words end the program with status 2: see `words.read`."""
     given = {word.partition("=")[0] for word in (sys.argv[1:] if arguments is None else arguments)}
     options = words.read(Options, arguments)
+    family = options.recipe.train_noise
     if options.recipe.budget and "--epochs" in given:
-        fail(
-            UsageError("--epochs: --budget says how long every method trains; give one of the two")
-        )
+        fail(UsageError("--epochs: --budget says how long all train; give one of the two"))
+    if family != "gaussian" and "--alpha-train" not in given:
+        fail(UsageError(f"--alpha-train: {family} has no usual strength to train with; give one"))
     return options
 
 
@@ -161,12 +162,15 @@ def check_train_noise(recipe: Recipe, regimes: Iterable[str]) -> None:
         noises.find(recipe.train_noise).check(recipe.alpha_train)
     except ValueError as error:
         raise UsageError(f"--alpha-train: {recipe.train_noise} {error}") from None
-    for name in regimes:
-        if REGIMES[name].noise and Run("", name, 0, recipe).training_noise[0] != recipe.train_noise:
-            raise UsageError(
-                f"--train-noise: {recipe.train_noise} is for regimes of injection, such as noisy; "
-                f"{name} trains under gaussian"
-            )
+    if recipe.train_noise == "gaussian":
+        return
+    noisy = [name for name in regimes if REGIMES[name].noise]
+    others = [name for name in noisy if REGIMES[name].method != "injection"]
+    if others or not noisy:
+        raise UsageError(
+            f"--train-noise: {recipe.train_noise} is for regimes of injection, such as noisy; "
+            + (f"{others[0]} trains under gaussian" if others else "none of them is there")
+        )
 
 
 def check_change(name: str) -> None:
@@ -188,7 +192,8 @@ def check_method(name: str, recipe: Recipe) -> None:
         raise UsageError(f"--regimes: {name} needs a package: pip install {package}")
     try:
         stream, net = torch.Generator(), nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1))
-        alpha = 0.0 if "strength" in parameters else run.alpha_train
+        given = parameters == REGIMES[name].parameters  # and not made of another noise's family
+        alpha = run.alpha_train if given else 0.0
         METHODS[method](net, alpha, stream, {}, **parameters)
     except (TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:150]

@@ -1,6 +1,7 @@
 """What there is to do: the state of each run on disk, its expected cost, and the plan in words."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import noises
 from analysis.needs import family_sweeps, is_complete
@@ -89,13 +90,17 @@ def describe(plan: Plan, states: dict[Run, str], folders: Folders) -> str:
     ]
     if said := describe_methods(plan):
         lines.insert(2, f"  methods  {said}")
+    if len(plan.all_regimes) > 1 and "clean" not in plan.all_regimes:
+        lines.insert(2, "           without clean: accuracies alone, no cost, tolerance or ranking")
     if plan.undertrained:
         lines.insert(2, f"           {plan.undertrained} (--epochs)")
     if s.antithetic:
         pairs = ", ".join(f"{s.in_pairs(name).draws} of {name}" for name in plan.architectures)
         lines.append(f"           pairs ±ε on {PROBE_IMAGES:,} training images: {pairs}")
     for name, part in family_sweeps(s):
-        strengths = describe_strengths(part, noises.find(name).say)
+        family = noises.find(name)
+        part = part if family.beyond else replace(part, find_break=False)
+        strengths = describe_strengths(part, family.say)
         lines.append(f"           {name} = {strengths}; {describe_draws(part)}")
     for state, meaning in MEANING.items():
         names: dict[str, list[int]] = {}

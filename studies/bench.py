@@ -198,12 +198,13 @@ def main(options: Annotated[Options, tyro.conf.arg(name="")]) -> int:
         for folder in ("gaussian", "families"):
             print(f"python {shlex.join(command(architecture, folder, options))}\n")
     table = pd.concat(tables)
+    print("Of one core, all seeds: milliseconds of a step, minutes to train and to measure:")
     print(table.round(2).to_string(index=False))
     sums = table.groupby("architecture", sort=False)[["train", "measure", "further"]].sum()
     cores = offers.cores()
     print(f"\nMinutes on {cores} cores, one run on each:")
     print((sums.assign(all=sums.sum(axis=1)) / cores).round(1).to_string())
-    print(f"all of it: {sums.to_numpy().sum() / cores:.0f} minutes")
+    print(f"all of it: {sums.to_numpy().sum() / cores:.0f} minutes. Nothing was run: --go does it.")
     return 0
 
 

@@ -5,12 +5,24 @@ from collections.abc import Iterator
 import pandas as pd
 
 from analysis.curves import crossing
-from analysis.endpoints import TOLERANCE
+from analysis.endpoints import COST, TOLERANCE
 from analysis.intervals import RUN, draw_means, half_width
 from reporting import results
 from studies.bench import INJECTION
-from studies.benched import BY_RANGE, CHANCE, CLEAN, FOLDERS, number, points_below, ratios, read
-from studies.timed import REFERENCE
+from studies.benched import (
+    BY_RANGE,
+    CHANCE,
+    CLEAN,
+    FOLDERS,
+    LONGER,
+    POWER,
+    SAME_POWER,
+    number,
+    points_below,
+    ratios,
+    read,
+    say,
+)
 
 
 def curves(rows: pd.DataFrame, architecture: str) -> Iterator[tuple[tuple, pd.DataFrame]]:
@@ -57,18 +69,31 @@ def beyond() -> str:
     return "; ".join(said)
 
 
-def longer() -> str:
-    """Return by how much less injection costs the ViT when it is trained for its own epochs, twice
-    those of the bench: the same seeds and test images."""
+def less() -> str:
+    """Return by how much less noise in training costs the ViT when it is trained for its own
+    epochs, twice those of the bench: the same seeds and test images."""
     costs = []
-    for folder in (FOLDERS[0], REFERENCE):
+    for folder in (FOLDERS[0], LONGER):
         table = pd.read_csv(folder / "summary.csv").query("architecture == 'vit'")
         start = 100 * table.pivot(index="seed", columns="regime", values="acc_0")
-        costs.append(start[CLEAN] - start[INJECTION])
-    less = costs[0] - costs[1]
-    half = half_width(less)
-    share = less.mean() / costs[0].mean()
-    return f"{less.mean():.2f} ± {half:.2f} points less, {share:.0%} of its cost"
+        costs.append(-start[[INJECTION, "varied"]].sub(start[CLEAN], axis=0))  # (seeds, methods)
+    parts = []
+    for name, gap in (costs[0] - costs[1]).items():
+        of = costs[0][name].mean()
+        parts.append(f"`{name}` {gap.mean():.2f} ± {half_width(gap):.2f} of its {of:.2f} points")
+    return " and ".join(parts)
+
+
+def same_power() -> str:
+    """Return what `varied` stands over injection at the same power, and what it costs beside it."""
+    ends = read("methods", (POWER,))
+    ends = ends[(ends.baseline == INJECTION) & (ends.regime == SAME_POWER)]
+    said = []
+    for name, rows in ends.groupby("architecture", sort=False):
+        rows = rows.set_index("endpoint")
+        tolerance, cost = say(rows.loc[TOLERANCE], "× "), say(rows.loc[COST])
+        said.append(f"{tolerance} for {cost} ({name})")
+    return "; ".join(said)
 
 
 def start_low() -> str:

@@ -5,14 +5,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.endpoints import TOLERANCE
-from analysis.intervals import RUN, half_width
+from analysis.endpoints import COST, TOLERANCE
+from analysis.intervals import RUN, draw_means, half_width
 from analysis.verdicts import LEVEL
 from reporting import results
 from reporting.endpoints import ratio_digits
 from reporting.side_by_side import say_size, trainings
 from reporting.sizes import find_halfway, over_draws
 from reporting.transfer import best_table
+from reporting.words import FLAGGED
 from store.records import load_all
 from studies.bench import INJECTION, PLAIN
 from studies.pilot import area
@@ -27,9 +28,15 @@ FOLDERS = (BENCH / "gaussian", BENCH / "families")
 """Its two results folders: on all test images, and further noise on the first of them."""
 STRONGER = BENCH / "stronger"
 """Injection at twice the strength, on the same models where they are the same; added afterwards."""
+POWER = BENCH / "power"
+"""`varied` at the power of injection, on the same models where they are the same; added, too."""
+LONGER = BENCH / "longer"
+"""The ViT with its own epochs, twice those of the bench: plain training and injection are the
+reference's models."""
 CLEAN = PLAIN[0]
 CHANCE = 0.1
 TWICE = "noisy:noise=2"
+SAME_POWER = "varied:strength=0.626"
 BY_RANGE = "bit_errors"
 """Of one rate it moves weights the less, the narrower their range is; so its size is told too."""
 
@@ -43,7 +50,7 @@ def tuned() -> str:
         rows = record["measurements"][0]["rows"]
         areas.setdefault(who["regime"], {})[who["seed"]] = 100 * area(rows)
     plain = pd.Series(areas[CLEAN])
-    heads = ("regime", "parameter", "tried, **chosen**", "area", "− clean", "accuracy, %")
+    heads = ("regime", "parameter", "tried, **chosen**", "area", "above clean", "accuracy, %")
     lines = [f"| {' | '.join(heads)} |", "|---|---|---|---:|---:|---:|"]
     lines.append(f"| {CLEAN} | | | {plain.mean():.2f} | | |")
     for (regime, parameter), rows in found.groupby(["regime", "parameter"], sort=False):
@@ -70,7 +77,7 @@ def read(name: str, folders: tuple[Path, ...] = FOLDERS) -> pd.DataFrame:
     parts = []
     for folder in folders:
         if (folder / f"{name}.csv").exists():
-            table = pd.read_csv(folder / f"{name}.csv")
+            table = pd.read_csv(folder / f"{name}.csv", dtype={"flags": str}).fillna({"flags": ""})
             parts.append(table[(table.noise == "gaussian") == (folder == folders[0])])
     return pd.concat(parts, ignore_index=True)
 
@@ -115,10 +122,20 @@ def stronger() -> str:
     return bench((STRONGER,))
 
 
+def power() -> str:
+    """Return the tables of `varied` at the power of injection."""
+    return bench((POWER,))
+
+
+def longer() -> str:
+    """Return the table of the ViT with its own epochs."""
+    return bench((LONGER,))
+
+
 def say(row: pd.Series, sign: str = "") -> str:
     """Return a value with its interval and word."""
-    said = number(row, sign)
-    return said if said == "–" else f"{said} {row.verdict}"
+    said, mark = number(row, sign), f" {FLAGGED}" if row["flags"] else ""
+    return said if said == "–" else f"{said} {row.verdict}{mark}"
 
 
 def number(row: pd.Series, sign: str = "") -> str:
@@ -157,44 +174,47 @@ def ratios(found: dict[tuple[str, str, int], float]) -> dict[tuple[str, str], st
     return said
 
 
-def points_below(architecture: str, regime: str) -> pd.Series:
+def points_below(architecture: str, regime: str, folder: Path = FOLDERS[0]) -> pd.Series:
     """Return by how many points a method is below injection, by α, from 0 up to where it is not."""
-    table = pd.read_csv(FOLDERS[0] / "accuracy.csv").query("architecture == @architecture")
-    table = 100 * table.pivot(index="alpha_test", columns="regime", values="accuracy")
+    rows = draw_means(results.read(folder).rows)
+    rows = rows[rows.architecture == architecture].astype({"regime": str})
+    table = 100 * rows.groupby(["alpha", "regime"]).accuracy.mean().unstack()
     gap = (table[INJECTION] - table[regime]).dropna()
     return gap[(gap > 0).cummin()]
 
 
 def methods() -> str:
     """Return the answer of the bench under Gaussian noise, in three sentences."""
-    ends, ranks = (table[table.noise == "gaussian"] for table in (read("methods"), read("ranking")))
-    ends = ends.set_index(["architecture", "baseline", "endpoint", "regime"]).sort_index()
-    ranks = ranks.sort_values("tolerance", ascending=False)
+    keys = ["architecture", "baseline", "regime", "endpoint"]
+    ends, longer, stronger = (
+        table[table.noise == "gaussian"].set_index(keys).sort_index()
+        for table in (read("methods"), read("methods", (LONGER,)), read("methods", (STRONGER,)))
+    )
+    ranks = read("ranking").query("noise == 'gaussian'").sort_values("tolerance", ascending=False)
+    places = {name: mine.regime.tolist() for name, mine in ranks.groupby("architecture")}
     mlp = ranks[ranks.architecture == "mlp"]
-    better = [ends.loc[("mlp", b, "tolerance")].verdict == "better" for b in PLAIN]
-    both = (better[0] & better[1].reindex(better[0].index, fill_value=False)).sum()
-    first = mlp.iloc[0]
-    rivals = (~mlp.behind).sum() - 1
+    first, rivals = mlp.iloc[0], (~mlp.behind).sum() - 1
     apart = f" ({rivals} not clearly below it)" if rivals else ""
+    better = [ends.loc[("mlp", b)].xs(TOLERANCE, level=1).verdict == "better" for b in PLAIN]
+    both = (better[0] & better[1].reindex(better[0].index, fill_value=False)).sum()
 
-    def buys(name: str, regime: str) -> str:
-        found = [ends.loc[(name, CLEAN, end, regime)] for end in ("tolerance", "cost")]
-        return f"{number(found[0], '× ')} at {number(found[1])}"
+    def buys(name: str, regime: str, table: pd.DataFrame = ends) -> str:
+        tolerance, cost = (table.loc[(name, CLEAN, regime, end)] for end in (TOLERANCE, COST))
+        return f"{number(tolerance, '× ')} at {number(cost)}"
 
-    def leads(name: str, names: list[str]) -> str:
-        which = "" if names[0] == first.regime else f" `{names[0]}`"
-        return f"({len(names) - 1} methods){which} {buys(name, names[0])}"
+    def leads(name: str) -> str:
+        best = places[name][0]
+        which = "" if best == first.regime else f" `{best}`"
+        return f"({len(places[name]) - 1} methods){which} {buys(name, best)}"
 
-    cnn, vit = (ranks[ranks.architecture == name].regime.tolist() for name in ("cnn", "vit"))
-    low = points_below("vit", vit[0]).index[-1]
-    more = read("methods", (STRONGER,)).set_index(["baseline", "regime", "endpoint"])
-    twice = [more.loc[(CLEAN, TWICE, end)] for end in ("tolerance", "cost")]
+    lead, vit = buys("mlp", first.regime).replace(" at ", " at a cost of "), places["vit"][0]
+    low = points_below("vit", vit, LONGER).index[-1]
     return (
         f"Of {len(mlp) - 1} methods {better[0].sum()} stand more Gaussian noise than plain "
         f"training, {both} of them more than plain injection (MLP, {first.seeds} seeds). "
-        f"Tuned on it, `{first.regime}` stands most{apart}: {buys('mlp', first.regime)} points "
-        f"lost; on the CNN {leads('cnn', cnn)}; on the undertrained ViT {leads('vit', vit)}, "
-        f"where injection, better up to α = {low:g}, stands {buys('vit', INJECTION)}. On the MLP "
-        f"injection twice as strong, tried afterwards, stands {number(twice[0], '× ')} at "
-        f"{number(twice[1])}."
+        f"Tuned on the MLP, `{first.regime}` stands most{apart}: {lead} points; on the CNN "
+        f"{leads('cnn')}; on the undertrained ViT {leads('vit')}, with twice the epochs "
+        f"{buys('vit', vit, longer)} (injection, more accurate up to α = {low:g}, "
+        f"{buys('vit', INJECTION, longer)}). On the MLP injection twice as strong, tried "
+        f"afterwards, {buys('mlp', TWICE, stronger)}."
     )

@@ -15,7 +15,7 @@ from studies import transfer as study
 from studies.tuning import TUNED, tuning_table
 
 FOLDERS = [path for path in benched.FOLDERS if path.exists()]
-WHOLE = [*FOLDERS, benched.STRONGER]
+WHOLE = [*FOLDERS, benched.STRONGER, benched.LONGER]
 
 
 @pytest.mark.parametrize("folder", WHOLE, ids=lambda path: path.name)
@@ -25,10 +25,11 @@ def test_it_is_whole_and_its_tables_follow_from_its_records(folder):
     made = side_by_side.section(found).csv
     for name in ("methods.csv", "ranking.csv"):
         table = columns.named(made[name].astype({"architecture": str, "regime": str}))
-        committed = pd.read_csv(folder / name, dtype={"not_reached": str})
+        words = {"not_reached": str, "flags": str}
+        committed = pd.read_csv(folder / name, dtype=words).fillna({name: "" for name in words})
         pd.testing.assert_frame_equal(
-            table.reset_index(drop=True).fillna({"not_reached": ""}),
-            committed.fillna({"not_reached": ""}),
+            table.reset_index(drop=True),
+            committed,
             rtol=1e-9,
             check_dtype=False,
         )
@@ -69,7 +70,7 @@ def test_what_carries_over_follows_from_its_records():
 
 
 @pytest.mark.parametrize(
-    "pattern", ["bench/tuning", "transfer/*", *["bench/[gfs]*"] * any(FOLDERS)]
+    "pattern", ["bench/tuning", "transfer/*", *["bench/[gfsp]*"] * any(FOLDERS)]
 )
 def test_it_is_of_one_commit(pattern):
     commits = set()

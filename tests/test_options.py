@@ -78,8 +78,11 @@ def test_of_epochs_and_a_budget_one_is_given(here):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("noisy distillation --train-noise pcm", "--train-noise: pcm is for regimes of injection"),
-        ("sign_ascent --train-noise pcm", "sign_ascent trains under gaussian"),
+        ("noisy --train-noise pcm", "--alpha-train: pcm has no usual strength"),
+        ("noisy distillation --train-noise pcm --alpha-train 1", "pcm is for regimes of injection"),
+        ("sign_ascent --train-noise pcm --alpha-train 1", "sign_ascent trains under gaussian"),
+        ("varied --train-noise pcm --alpha-train 1", "such as noisy; none of them is there"),
+        ("varied varied:noise=1", "trains without the noise of a regime"),
         ("noisy:noise=2 --train-noise bit_errors --alpha-train 0.6", "0 to 1, not 1.2"),
     ],
 )

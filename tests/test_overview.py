@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import fakes
 from config import DEFAULT_REGIMES, REGIMES, Recipe, Sweep, make_runs
 from models import ARCHITECTURES, DEFAULT_ARCHITECTURES
+from noises import FAMILIES
 from runner import claims, costs
 from runner.costs import cost, shards
 from runner.overview import describe, describe_status, find_ignored, states_of
@@ -262,3 +263,15 @@ def test_the_plan_names_the_budget_and_every_methods_parameters(tmp_path):
     assert said[1].startswith("distillation (beta 1, temperature 4), taught by the clean run")
     plain = describe(fakes.make_plan(("mlp",)), {}, folders)
     assert "methods" not in plain and "plain training cost" not in plain
+
+
+def test_the_plan_says_what_will_not_come(folders, monkeypatch):
+    def plan(*regimes):
+        return describe(Plan(("mlp",), regimes, (0,), Recipe(), Sweep(noise=noise)), {}, folders)
+
+    noise = ("stuck_at:0.1,...",)
+    assert "and on until halfway" in plan("clean", "noisy").split("stuck_at")[1]
+    assert "without clean" not in plan("clean", "noisy")
+    assert "without clean: accuracies alone" in plan("noisy", "sam")
+    monkeypatch.setitem(FAMILIES, "stuck_at", replace(FAMILIES["stuck_at"], beyond=()))
+    assert "and on until halfway" not in plan("clean", "noisy").split("stuck_at")[1]

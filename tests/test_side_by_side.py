@@ -8,6 +8,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import report
+from analysis.endpoints import against_both
 from config import Recipe, Sweep
 from fakes import ALPHAS, make_plan, make_results, measure
 from reporting import frontier, side_by_side
@@ -79,6 +80,24 @@ def test_what_training_was_is_told(section):
         "sam": ["rho 0.2", "4.00", "–", "0 (never active)", "3"],
         "distillation": ["α 0.7, beta 1, temperature 4", "4.00", "3.00", "0.5", "3"],
     }
+
+
+def test_the_files_have_what_training_was_and_what_is_flagged(section):
+    table = section.csv["trainings.csv"].set_index("regime")
+    assert table.passes.eq(4).all() and table.seeds.eq(3).all() and "clipping" not in table.index
+    assert table.teacher["distillation"] == 3 and table.moved["noisy"] == pytest.approx(0.7)
+    assert np.isnan(table.moved["clean"]) and table.parameters["sam"] == "rho 0.2"
+    assert list(section.csv["methods.csv"])[-1] == "flags"
+
+
+def test_a_seed_far_from_the_others_marks_its_method_alone(tmp_path):
+    found = read(make(tmp_path, seeds=tuple(range(6))))
+    odd = (found.rows.regime == "sam") & (found.rows.seed == 3) & (found.rows.alpha > 0)
+    rows = found.rows.assign(correct=found.rows.correct.where(~odd, 0.1 * found.rows.total))
+    ends = side_by_side.flagged(against_both(rows), rows)
+    marked = ends[ends["flags"].str.contains("a seed far") & (ends.endpoint == "tolerance")]
+    assert set(marked.regime) == {"sam"} and set(marked.baseline) == {"clean", "noisy"}
+    assert "†" in side_by_side.endpoints_table(ends, "mlp").body[1][2]
 
 
 def test_the_budget_is_said(section, tmp_path):
