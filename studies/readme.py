@@ -241,6 +241,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "odd": bench_words.odd_seed,
     "stronger": benched.stronger,
     "longer": benched.longer,
+    "power": benched.power,
+    "same_power": bench_words.same_power,
     "transfer": benched.transfer,
     "speed": timed.speed,
     "peers": timed.peers,

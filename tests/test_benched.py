@@ -15,7 +15,7 @@ from studies import transfer as study
 from studies.tuning import TUNED, tuning_table
 
 FOLDERS = [path for path in benched.FOLDERS if path.exists()]
-WHOLE = [*FOLDERS, benched.STRONGER, benched.LONGER]
+WHOLE = [*FOLDERS, benched.STRONGER, benched.POWER, benched.LONGER]
 
 
 @pytest.mark.parametrize("folder", WHOLE, ids=lambda path: path.name)
