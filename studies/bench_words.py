@@ -21,7 +21,6 @@ from studies.benched import (
     points_below,
     ratios,
     read,
-    say,
 )
 
 
@@ -91,8 +90,11 @@ def same_power() -> str:
     said = []
     for name, rows in ends.groupby("architecture", sort=False):
         rows = rows.set_index("endpoint")
-        tolerance, cost = say(rows.loc[TOLERANCE], "× "), say(rows.loc[COST])
-        said.append(f"{tolerance} for {cost} ({name})")
+        tolerance, cost = rows.loc[TOLERANCE], rows.loc[COST]
+        said.append(
+            f"{number(tolerance, '× ')} ({tolerance.verdict}) and costs {number(cost)} points more "
+            f"({cost.verdict}) on the {name}"
+        )
     return "; ".join(said)
 
 
