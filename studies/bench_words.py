@@ -79,7 +79,7 @@ def less() -> str:
     parts = []
     for name, gap in (costs[0] - costs[1]).items():
         of = costs[0][name].mean()
-        parts.append(f"`{name}` {gap.mean():.2f} ± {half_width(gap):.2f} of its {of:.2f} points")
+        parts.append(f"of `{name}`'s {of:.2f} points {gap.mean():.2f} ± {half_width(gap):.2f}")
     return " and ".join(parts)
 
 
