@@ -148,7 +148,7 @@ def of_curve(curve: pd.DataFrame, chance: float, common: np.ndarray) -> dict[str
         metrics["alpha_half"] = crossing(alpha[noisy], accuracy[noisy], (start + chance) / 2)
     else:
         metrics["alpha_half"] = ANYTHING
-    if len(common):
+    if shared.any():  # a run that was killed may have α = 0 alone
         metrics["retention"] = (float(curve.retention[shared].iloc[-1]),) * 2
     metrics["accuracy_curvature"] = (small_curvature(alpha, start - accuracy),) * 2
     metrics["loss_curvature"] = (small_curvature(alpha, loss - loss[0]),) * 2

@@ -67,6 +67,15 @@ def test_a_missing_start_gives_no_metric_but_the_area():
     assert no_start.low.notna().to_dict() == {m: m == "area" for m in curves.METRICS}
 
 
+def test_a_run_that_has_come_to_its_start_alone_has_no_metric():
+    """As one has whose worker was killed after α = 0."""
+    killed = curve_rows([0.95], (0.0,)).assign(seed=1)
+    found = curves.curve_metrics(pd.concat([curve_rows([0.9] * 9), killed]))
+    low = found.set_index(["seed", "metric"]).low
+    assert low[0, "retention"] == 1
+    assert math.isnan(low[1, "retention"]) and math.isnan(low[1, "area"])
+
+
 def test_ranges_are_those_that_all_runs_have_and_crossings_use_every_strength():
     slope = 0.8 / math.log(200)
     accuracy = np.array([0.9, *(0.9 - slope * np.log(GRID / 0.01))])
