@@ -44,12 +44,14 @@ def section(results: Results) -> Section:
     """Return what each regime protects against; empty without other noise than the Gaussian."""
     if not results.families or results.effects.empty:
         return Section("protection")
-    found = pd.concat(
+    parts = [
         at_the_break(rows, results).assign(noise=family, batchnorm=policy)
         for family, policy, rows in each_sweep(results)
-    )[COLUMNS].reset_index(drop=True)
-    if found.empty:
+    ]
+    parts = [part for part in parts if len(part)]  # an empty one would undo the columns' kinds
+    if not parts:
         return Section("protection")
+    found = pd.concat(parts)[COLUMNS].reset_index(drop=True)
     policies = POLICIES if results.reestimated else ""
     intro = INTRO.format(baseline=baseline_of(results.rows), policies=policies)
     names = [name for name in results.architectures if (found.architecture == name).any()]

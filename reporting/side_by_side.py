@@ -74,7 +74,8 @@ def section(results: Results) -> Section:
         tables.append(ranking_table(ranks, name))
     tables.append(training_table(results))
     csv = {"methods.csv": with_noise(ends), "ranking.csv": with_noise(ranks)}
-    csv["trainings.csv"] = training_rows(results)
+    trained = training_rows(results)
+    csv |= {} if trained.empty else {"trainings.csv": trained}
     return Section(
         "methods",
         title="Methods side by side",
@@ -93,17 +94,17 @@ def section(results: Results) -> Section:
 
 def flagged(ends: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """Return endpoints with a last column flags: what is flagged of the data that they rest on."""
-    flags = find_flags(rows)
-    said = [
-        flags_of_endpoints(part, rows, flags, name)
-        for name, part in ends.groupby("baseline", sort=False, observed=True)
-    ]
-    return ends.assign(flags=pd.concat(said) if said else "")
+    if ends.empty:
+        return ends.assign(flags="")
+    flags, parts = find_flags(rows), ends.groupby("baseline", sort=False, observed=True)
+    said = [flags_of_endpoints(part, rows, flags, name) for name, part in parts]
+    return ends.assign(flags=pd.concat(said))
 
 
 def training_rows(results: Results) -> pd.DataFrame:
     """Return what the training of each method came to, as a file has it."""
-    found = trainings(results.records).reset_index()
+    found = trainings(results.records)
+    found = found if found.empty else found.reset_index()
     return found.rename(columns={"cost": "passes", "n": "seeds", "size": "moved"})
 
 
@@ -115,7 +116,8 @@ def fell(ranks: pd.DataFrame) -> bool:
 def is_known(ends: pd.DataFrame) -> bool:
     """Return whether anything is known of any tolerance, if only a bound."""
     ratios = ends[ends.endpoint == TOLERANCE]
-    return bool(((ratios.value_low > 0) | np.isfinite(ratios.value_high)).any())
+    known = (ratios.value_low > 0) | np.isfinite(ratios.value_high.astype(float))  # none: objects
+    return bool(known.any())
 
 
 def file_of(noise: str) -> str:

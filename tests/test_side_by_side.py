@@ -46,6 +46,26 @@ def section(tmp_path_factory):
     return side_by_side.section(read(make(tmp_path_factory.mktemp("five"))))
 
 
+@pytest.mark.parametrize("regime", ["clean", "sam"])
+def test_a_noise_that_one_regime_alone_has_come_to_is_no_error(tmp_path, regime):
+    """As in a folder of which the next noise is under way."""
+    sweep = Sweep(alphas=ALPHAS, draws=2, noise=("multiplicative:0.1,0.5",))
+    plan = Plan(("mlp",), FIVE[:3], (0, 1), Recipe(), sweep)
+    save_plan(tmp_path, plan)
+    for run in plan.runs:
+        record = records.new(run, run.run_id, [0.3], {})
+        asked = {"gaussian": plan.sweep.points}
+        if run.regime == regime:
+            asked["multiplicative"] = [(0.0, 0, 1), (0.1, 0, 1), (0.5, 0, 1)]
+        for name, points in asked.items():
+            settings = sweep.settings_of(name)
+            record = records.add(record, settings, measure(run, points, settings))
+        records.save(tmp_path / "runs" / f"{run.run_id}.json", record)
+    assert report.rebuild(tmp_path).missing
+    assert set(pd.read_csv(tmp_path / "methods.csv").noise) == {"gaussian"}
+    assert not (tmp_path / "trainings.csv").exists()  # no record tells
+
+
 def test_two_regimes_need_no_comparison(tmp_path):
     found = side_by_side.section(read(make(tmp_path, ("clean", "noisy"))))
     assert not (found.title or found.tables or found.charts or found.csv)
