@@ -5,6 +5,7 @@ import html.parser
 import io
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -879,3 +880,27 @@ def test_a_long_list_of_what_is_missing_is_cut_on_the_terminal_and_whole_in_the_
     assert f"and {lacking - report.SHOWN} more, in report.md" in found.text
     page = (tmp_path / "report.md").read_text()
     assert all(run.run_id in page for run in plan.runs[1:])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(12))
+def test_a_folder_of_which_any_part_is_missing_has_every_section(tmp_path, number):
+    """As kills, failures and parts on other machines leave them."""
+    stream = random.Random(number)
+    regimes = tuple(stream.sample(["clean", "noisy", "sam", "ema"], stream.randint(1, 4)))
+    noise = stream.choice([(), ("pcm:60.0,3600.0",), ("multiplicative:0.1,0.5", "pcm:60.0")])
+    plan = make_plan(("mlp", "cnn"), regimes, tuple(range(stream.randint(1, 4))), noise=noise)
+    save_plan(tmp_path, plan)
+    for run in plan.runs:
+        record = records.new(run, run.run_id, [0.3], {})
+        points = {"gaussian": plan.sweep.points}
+        for name, strengths in plan.sweep.families.items():
+            points[name] = [(0.0, 0, 1), *((a, k, 1) for k in range(5) for a in strengths)]
+        for name, whole in points.items():
+            if some := whole[: round(len(whole) * stream.choice([0, 0.02, 0.5, 1, 1]))]:
+                settings = plan.sweep.settings_of(name)
+                record = records.add(record, settings, measure(run, some, settings))
+        if stream.random() < 0.9:
+            records.save(tmp_path / "runs" / f"{run.run_id}.json", record)
+    sections = pages.make_sections(read(tmp_path), pages.SECTIONS)
+    assert {*sections} >= {"summary", "accuracy", "endpoints"}
