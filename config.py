@@ -74,6 +74,8 @@ class Regime:
             raise ValueError("takes a noise ≥ 0")
         if self.method == "plain" and self.noise:
             raise ValueError("method 'plain' trains without noise; 'injection' trains with it")
+        if self.noise and "strength" in self.parameters:
+            raise ValueError("takes a strength, and trains without the noise of a regime")
 
 
 def shortest(value: float) -> str:

@@ -62,10 +62,9 @@ def section(results: Results) -> Section:
     if rows.regime.nunique() < 3 or results.effects.empty:
         return Section("methods")
     by_noise = {"gaussian": rows, **results.families}
-    ends = {
-        noise: flagged(against_both(table, results.effects if table is rows else None), table)
-        for noise, table in by_noise.items()
-    }
+    ends = {"gaussian": flagged(against_both(rows, results.effects), rows, results.flags)}
+    for noise, table in results.families.items():
+        ends[noise] = flagged(against_both(table), table, find_flags(table))
     ranks = {noise: ranking(table) for noise, table in by_noise.items()}
     names = [name for name in results.measured if (ends["gaussian"].architecture == name).any()]
     tables = []
@@ -92,11 +91,11 @@ def section(results: Results) -> Section:
     )
 
 
-def flagged(ends: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+def flagged(ends: pd.DataFrame, rows: pd.DataFrame, flags: pd.DataFrame) -> pd.DataFrame:
     """Return endpoints with a last column flags: what is flagged of the data that they rest on."""
     if ends.empty:
         return ends.assign(flags="")
-    flags, parts = find_flags(rows), ends.groupby("baseline", sort=False, observed=True)
+    parts = ends.groupby("baseline", sort=False, observed=True)
     said = [flags_of_endpoints(part, rows, flags, name) for name, part in parts]
     return ends.assign(flags=pd.concat(said))
 

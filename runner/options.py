@@ -32,6 +32,7 @@ from noises import FAMILIES
 from noises.words import read_noise
 from sources.folder import PREFIX
 from store.plan import Plan
+from train import make_method
 
 MOST_SHARDS = 100_000  # more parts than any cluster has cores for
 
@@ -185,16 +186,13 @@ def check_change(name: str) -> None:
 def check_method(name: str, recipe: Recipe) -> None:
     """Check that the method of a regime is there and takes the regime's parameters."""
     run = Run("", name, 0, recipe)
-    parameters = dict(run.method)
-    method = parameters.pop("name")
+    method = run.method["name"]
     known(f"--regimes: the method of {name}", [method], METHODS)
     if package := METHODS[method].lacks():
         raise UsageError(f"--regimes: {name} needs a package: pip install {package}")
     try:
         stream, net = torch.Generator(), nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1))
-        given = parameters == REGIMES[name].parameters  # and not made of another noise's family
-        alpha = run.alpha_train if given else 0.0
-        METHODS[method](net, alpha, stream, {}, **parameters)
+        make_method(run, net, stream)
     except (TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:150]
         raise UsageError(f"--regimes: {name}: method {method!r}: {reason}") from None

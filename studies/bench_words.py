@@ -103,8 +103,8 @@ def start_low() -> str:
     until 80% correct over plain training, noise by noise."""
     start = pd.read_csv(FOLDERS[0] / "summary.csv").query("architecture == 'vit'")
     start = 100 * start[start.regime == "varied"].acc_0.mean()
-    below = points_below("vit", "varied")
     gaussian, further = results.read(FOLDERS[0]).rows, results.read(FOLDERS[1]).families
+    below = points_below(gaussian, "vit", "varied")
     parts = []
     for name, rows in {"gaussian": gaussian, **further}.items():
         if said := to_level(rows, "vit", 0.8):

@@ -117,21 +117,6 @@ def bench(folders: tuple[Path, ...] = FOLDERS) -> str:
     return "\n".join(out[1:])
 
 
-def stronger() -> str:
-    """Return the table of injection at twice the strength."""
-    return bench((STRONGER,))
-
-
-def power() -> str:
-    """Return the tables of `varied` at the power of injection."""
-    return bench((POWER,))
-
-
-def longer() -> str:
-    """Return the table of the ViT with its own epochs."""
-    return bench((LONGER,))
-
-
 def say(row: pd.Series, sign: str = "") -> str:
     """Return a value with its interval and word."""
     said, mark = number(row, sign), f" {FLAGGED}" if row["flags"] else ""
@@ -174,11 +159,10 @@ def ratios(found: dict[tuple[str, str, int], float]) -> dict[tuple[str, str], st
     return said
 
 
-def points_below(architecture: str, regime: str, folder: Path = FOLDERS[0]) -> pd.Series:
+def points_below(rows: pd.DataFrame, architecture: str, regime: str) -> pd.Series:
     """Return by how many points a method is below injection, by α, from 0 up to where that is not
     told any more (95%, t, paired by seed, each α by itself)."""
-    rows = draw_means(results.read(folder).rows)
-    rows = rows[rows.architecture == architecture].astype({"regime": str})
+    rows = draw_means(rows[rows.architecture == architecture]).astype({"regime": str})
     table = 100 * rows.set_index(["alpha", "seed", "regime"]).accuracy.unstack()
     gaps = (table[INJECTION] - table[regime]).dropna().groupby("alpha")
     told = gaps.mean() - gaps.agg(half_width) > 0
@@ -210,7 +194,7 @@ def methods() -> str:
         return f"({len(places[name]) - 1} methods){which} {buys(name, best)}"
 
     lead, vit = buys("mlp", first.regime).replace(" at ", " at a cost of "), places["vit"][0]
-    low = points_below("vit", vit, LONGER).index[-1]
+    low = points_below(results.read(LONGER).rows, "vit", vit).index[-1]
     return (
         f"Of {len(mlp) - 1} methods {better[0].sum()} stand more Gaussian noise than plain "
         f"training, {both} of them more than plain injection (MLP, {first.seeds} seeds). "

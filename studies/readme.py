@@ -8,6 +8,7 @@ from machine.process import steady_output  # first: it checks Python's version
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -239,9 +240,9 @@ PARTS: dict[str, Callable[[], str]] = {
     "less": bench_words.less,
     "start_low": bench_words.start_low,
     "odd": bench_words.odd_seed,
-    "stronger": benched.stronger,
-    "longer": benched.longer,
-    "power": benched.power,
+    "stronger": partial(benched.bench, (benched.STRONGER,)),
+    "longer": partial(benched.bench, (benched.LONGER,)),
+    "power": partial(benched.bench, (benched.POWER,)),
     "same_power": bench_words.same_power,
     "transfer": benched.transfer,
     "speed": timed.speed,

@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import report
 from analysis.endpoints import against_both
+from analysis.shape import find_flags
 from config import Recipe, Sweep
 from fakes import ALPHAS, make_plan, make_results, measure
 from reporting import frontier, side_by_side
@@ -114,7 +115,7 @@ def test_a_seed_far_from_the_others_marks_its_method_alone(tmp_path):
     found = read(make(tmp_path, seeds=tuple(range(6))))
     odd = (found.rows.regime == "sam") & (found.rows.seed == 3) & (found.rows.alpha > 0)
     rows = found.rows.assign(correct=found.rows.correct.where(~odd, 0.1 * found.rows.total))
-    ends = side_by_side.flagged(against_both(rows), rows)
+    ends = side_by_side.flagged(against_both(rows), rows, find_flags(rows))
     marked = ends[ends["flags"].str.contains("a seed far") & (ends.endpoint == "tolerance")]
     assert set(marked.regime) == {"sam"} and set(marked.baseline) == {"clean", "noisy"}
     assert "†" in side_by_side.endpoints_table(ends, "mlp").body[1][2]
